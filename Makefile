@@ -1,0 +1,75 @@
+# Everything happens inside this folder: .venv (packages) and .tickover (host, models, state).
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TICKOVER := $(BIN)/tickover
+STACK ?= dev
+# PORT=0 picks a free port; unset keeps the host's own choice (9797, or the next free one).
+PORT ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.PHONY: help setup setup-dev up down test check bench clean lock
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.runtime ## install into .venv from the lock, nothing else
+
+setup-dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+	  echo "error: tickover needs Python 3.11 or newer; $$($(PYTHON) --version) is $(PYTHON). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || {
+	  echo "error: this Python cannot make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	echo "== creating $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "== installing from requirements.lock (about a minute)"
+	$(PIP) install --progress-bar off --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "== installing from requirements-dev.lock"
+	$(PIP) install --progress-bar off --quiet --require-hashes -r requirements-dev.lock
+	touch $@
+
+up: setup ## a real model on a reserved, idling pool, and a tour of it
+	@$(TICKOVER) model pull smollm2
+	$(TICKOVER) host start $(if $(PORT),--port $(PORT))
+	$(TICKOVER) up -s $(STACK) --yes
+	$(TICKOVER) tour -s $(STACK)
+
+down: setup ## destroy the stack and stop the host
+	@$(TICKOVER) host start --quiet
+	$(TICKOVER) destroy -s $(STACK) --yes
+	$(TICKOVER) host stop
+
+test: setup-dev ## all tests
+	@$(BIN)/python -m pytest
+
+check: setup-dev ## formatting, lint, types, import rules, sizes
+	@$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/sizes.py
+
+bench: setup-dev ## measure what docs/benchmarks.md reports
+	@$(BIN)/python bench/main_job.py
+
+lock: ## resolve both lock files anew (needs uv)
+	@uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove .venv, caches and local data (refuses while a host runs)
+	@if [ -x $(TICKOVER) ] && $(TICKOVER) host status --json 2>/dev/null | grep -q '"running": true'; then
+	  echo "error: the host is still running. First: make down" >&2; exit 2; fi
+	rm -rf $(VENV) .tickover build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

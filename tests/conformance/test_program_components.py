@@ -1,0 +1,147 @@
+"""Components used by hand: the inputs of the children they register."""
+
+from __future__ import annotations
+
+from tests.support.component_program import run
+
+HEAD = """
+import pulumi
+from components.domain import CustomDomain, CustomDomainArgs
+from components.function import AuthArgs, GpuArgs, GpuFunction, GpuFunctionArgs
+from components.image import RegistryImage, RegistryImageArgs
+from components.pool import ReservedPool, ReservedPoolArgs
+from components.schedule import Schedule, ScheduleArgs, TimetableEntry
+from components.service import ModelArgs, PoolArgs, VllmService, VllmServiceArgs
+from components.storage import NasMount, NasMountArgs, NetworkArgs
+
+image = RegistryImage("image", RegistryImageArgs(reference="vllm/vllm-openai:v0.32.0"))
+process = RegistryImage("process", RegistryImageArgs(process=True))
+"""
+
+
+def test_a_function_alone() -> None:
+    ran = run(
+        HEAD
+        + """
+GpuFunction("f", GpuFunctionArgs(
+    image=image, cpu=4, memory_gb=16.5, gpu=GpuArgs("fc.gpu.tesla.1", 16), entrypoint=("a",), command=("b",),
+    environment={"KEEP_THIS": "1"}, max_instances=3, on_demand=True, health_path="", description="words",
+    auth=AuthArgs("function"), function_name="by-hand",
+))
+"""
+    )
+    function = ran.one("tickover:fc:Function")["inputs"]
+    assert function == {
+        "functionName": "by-hand",
+        "runtime": "custom-container",
+        "handler": "not-used",
+        "description": "words",
+        "cpu": 4,
+        "memorySize": 16896,
+        "diskSize": 512,
+        "gpuConfig": {"gpuType": "fc.gpu.tesla.1", "gpuMemorySize": 16384},
+        "timeout": 86400,
+        "instanceConcurrency": 1,
+        "disableOndemand": False,
+        "customContainerConfig": {
+            "image": "vllm/vllm-openai:v0.32.0",
+            "port": 8000,
+            "entrypoint": ["a"],
+            "command": ["b"],
+        },
+        "environmentVariables": {"KEEP_THIS": "1"},
+    }
+    limit = ran.one("tickover:fc:ConcurrencyConfig")["inputs"]
+    assert limit == {"functionName": "by-hand", "reservedConcurrency": 3}
+    assert '"authType": "function"' in ran.one("tickover:fc:Trigger")["inputs"]["triggerConfig"]
+
+
+def test_a_function_that_cannot_be() -> None:
+    for arguments, said in (
+        ('image=process, cpu=1, memory_gb=1, command=("a",), gpu=GpuArgs("fc.gpu.ada.1", 48)',
+         "`image.process` and `gpu` cannot both be given"),
+        ("image=process, cpu=1, memory_gb=1", "`command` is required"),
+        ("image=image, cpu=0, memory_gb=1", "`cpu` is required"),
+        ('image=image, cpu=1, memory_gb=1, auth=AuthArgs("bearer")', "`auth.type bearer` needs `auth.token`"),
+        ('image=image, cpu=1, memory_gb=1, auth=AuthArgs("anonymous", "t0ken")',
+         "`auth.type anonymous` and `auth.token` cannot both be given"),
+        ('image=image, cpu=1, memory_gb=1, version="three"', "`version` must be the number"),
+    ):  # fmt: skip
+        ran = run(HEAD + f'GpuFunction("f", GpuFunctionArgs({arguments}))')
+        assert ran.error is not None
+        assert said in ran.error["text"]
+        assert "t0ken" not in ran.error["text"]
+        assert {r["type"] for r in ran.resources} <= {"tickover:index:RegistryImage"}
+
+
+def test_a_pool_that_never_idles_keeps_its_reason_in_the_state() -> None:
+    ran = run(
+        HEAD
+        + """
+f = GpuFunction("f", GpuFunctionArgs(image=image, cpu=1, memory_gb=1))
+morning = Schedule("morning", ScheduleArgs((
+    TimetableEntry(3, cron="cron(0 30 8 * * *)", time_zone="Europe/Berlin", name="up"),
+    TimetableEntry(2, at="2026-12-24T08:00:00", start="2026-12-01T00:00:00", end="2026-12-31T00:00:00"),
+), 1))
+ReservedPool("p", ReservedPoolArgs(f, 1, idle=False, reason="first byte under 100 ms", schedules=(morning,)))
+"""
+    )
+    component = ran.one("tickover:index:ReservedPool")
+    assert component["outputs"] == component["inputs"]
+    assert component["outputs"]["reason"] == "first byte under 100 ms"
+    pool = ran.one("tickover:fc:ProvisionConfig")
+    assert pool["parent"] == "tickover:index:ReservedPool::p"
+    assert pool["inputs"] == {
+        "functionName": "f-dev",
+        "qualifier": "live",
+        "defaultTarget": 1,
+        "alwaysAllocateCPU": True,
+        "alwaysAllocateGPU": True,
+        "scheduledActions": [
+            {
+                "name": "up",
+                "target": 3,
+                "scheduleExpression": "cron(0 30 8 * * *)",
+                "timeZone": "Europe/Berlin",
+            },
+            {
+                "name": "morning-2",
+                "target": 2,
+                "scheduleExpression": "at(2026-12-24T08:00:00)",
+                "startTime": "2026-12-01T00:00:00",
+                "endTime": "2026-12-31T00:00:00",
+            },
+        ],
+    }
+
+
+def test_a_reason_without_need_is_refused() -> None:
+    ran = run(
+        HEAD
+        + """
+f = GpuFunction("f", GpuFunctionArgs(image=image, cpu=1, memory_gb=1))
+ReservedPool("p", ReservedPoolArgs(f, reason="no reason"))
+"""
+    )
+    assert ran.error is not None
+    assert "`idle` and `reason` cannot both be given" in ran.error["text"]
+
+
+def test_a_service_made_by_hand_in_another_program() -> None:
+    ran = run(
+        HEAD.replace("from components", "from tickover.components")
+        + """
+service = VllmService("big", VllmServiceArgs(
+    ModelArgs("big", "Big"), RegistryImageArgs(reference="a/b:v1.0"),
+    NasMountArgs("nas.example:/m", "/data", NetworkArgs("vpc", ("vsw",), "sg")),
+    cpu=8, memory_gb=64, gpu=GpuArgs("fc.gpu.ada.1", 96), pool=PoolArgs(2), domain="big.example.com",
+))
+pulumi.export("url", service.url)
+"""
+    )
+    function = ran.one("tickover:fc:Function")["inputs"]
+    assert function["functionName"] == "big-dev"
+    assert function["vpcConfig"] == {"vpcId": "vpc", "vSwitchIds": ["vsw"], "securityGroupId": "sg"}
+    assert "/data/big" in function["customContainerConfig"]["command"]
+    assert ran.one("tickover:fc:ProvisionConfig")["inputs"]["defaultTarget"] == 2
+    assert ran.outputs == {"url": "http://big.example.com"}

@@ -1,0 +1,123 @@
+"""A small model server for tests: enough of OpenAI's API, and ways to be slow or to die.
+
+Run by path with any Python: ``python host_tiny_server.py --port N [--exit-code N] [--mute] [--slow-start S]``.
+GET /health, GET /v1/models, POST /v1/chat/completions, GET /slow?seconds=S, GET /stream?count=N,
+GET /crash?code=N, GET /pid, GET /env?name=N, GET /file?path=P, GET /write?path=P, GET /child.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def answer(self, value, status=200):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        size = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(size)
+        if self.path == "/v1/chat/completions":
+            self.server.chats += 1
+            self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
+        else:
+            self.answer({"path": self.path, "bytes": len(body)})
+
+    def do_GET(self):
+        url = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path == "/stream":
+            return self.stream(int(query.get("count", "3")))
+        if url.path == "/crash":
+            print("crashing as asked", flush=True)
+            os._exit(int(query.get("code", "9")))
+        if url.path == "/slow":
+            time.sleep(float(query.get("seconds", "1")))
+        return self.answer(*self.look_up(url.path, query))
+
+    def look_up(self, path, query):
+        if path in ("/health", "/slow"):
+            return ({"ok": True},) if self.server.is_healthy else ({"ok": False}, 503)
+        if path == "/v1/models":
+            return ({"data": [{"id": "tiny"}]},) if self.server.has_models else ({}, 404)
+        if path == "/chats":
+            return ({"chats": self.server.chats},)
+        if path == "/pid":
+            return ({"pid": os.getpid(), "session": os.getsid(0)},)
+        if path == "/env":
+            return ({"value": os.environ.get(query["name"])},)
+        if path == "/argv":
+            return ({"argv": sys.argv},)
+        if path == "/child":
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            return ({"pid": child.pid},)
+        if path == "/file":
+            with open(query["path"]) as file:
+                return ({"text": file.read()},)
+        if path == "/write":
+            try:
+                with open(query["path"], "w") as file:
+                    file.write("x")
+            except OSError as error:
+                return ({"errno": error.errno},)
+            return ({"errno": 0},)
+        return ({"error": "no such path"}, 404)
+
+    def stream(self, count):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in range(count):
+            self.wfile.write(f"data: {number}\n\n".encode())
+            self.wfile.flush()
+            time.sleep(0.02)
+        self.close_connection = True
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--exit-code", type=int)
+    parser.add_argument("--exit-once", help="exit with code 5 unless this file exists; make it first")
+    parser.add_argument("--slow-start", type=float, default=0.0)
+    parser.add_argument("--unhealthy", action="store_true")
+    parser.add_argument("--no-models", action="store_true")
+    parser.add_argument("--mute", action="store_true", help="never listen")
+    parser.add_argument("--words", nargs="*")
+    given = parser.parse_args()
+    print(f"tiny server, port {given.port}", flush=True)
+    if given.exit_code is not None:
+        print("this is the last line before the end", flush=True)
+        sys.exit(given.exit_code)
+    if given.exit_once and not os.path.exists(given.exit_once):
+        open(given.exit_once, "w").close()
+        sys.exit(5)
+    if given.mute:
+        time.sleep(600)
+    time.sleep(given.slow_start)
+    server = ThreadingHTTPServer(("127.0.0.1", given.port), Handler)
+    server.daemon_threads = True
+    server.chats = 0
+    server.is_healthy = not given.unhealthy
+    server.has_models = not given.no_models
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

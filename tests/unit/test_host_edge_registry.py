@@ -1,0 +1,163 @@
+"""What is declared, and the pools it asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.host_edge_fakes import FUNCTION
+from tickover.errors import Exit, TickoverError
+from tickover.host.registry import Missing, ObjectRegistry
+from tickover.host.store import Kind, Row, Store
+
+NOON = 1_767_268_800 * 10**9  # 2026-01-01T12:00:00Z
+HOUR = 3600 * 10**9
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> ObjectRegistry:
+    return ObjectRegistry(Store(tmp_path / "host.db"))
+
+
+def function(registry: ObjectRegistry, function_id: str = "f-1", **fields: object) -> None:
+    meta = {"functionId": function_id, "nextVersion": 1}
+    registry.put(Row(Kind.FUNCTION, "", "chat-dev", {**FUNCTION, **fields}, meta, 1, 1))
+
+
+def version(registry: ObjectRegistry, number: str, **fields: object) -> None:
+    registry.put(Row(Kind.VERSION, "chat-dev", number, {**FUNCTION, **fields}, {"description": ""}, 1, 1))
+
+
+def alias(registry: ObjectRegistry, number: str) -> None:
+    registry.put(Row(Kind.ALIAS, "chat-dev", "live", {"versionId": number}, {}, 1, 1))
+
+
+def provision(registry: ObjectRegistry, qualifier: str, **fields: object) -> None:
+    registry.put(Row(Kind.PROVISION, "chat-dev", qualifier, {"defaultTarget": 1, **fields}, {}, 1, 1))
+
+
+def only(registry: ObjectRegistry, now: int = NOON) -> object:
+    (pool,) = registry.desired(now)
+    return pool
+
+
+def test_latest_changes_revision_only_when_instances_must_change(registry: ObjectRegistry) -> None:
+    function(registry)
+    provision(registry, "LATEST")
+    first = only(registry)
+    function(registry, instanceConcurrency=9, timeout=5, description="other")
+    live_change = only(registry)
+    assert live_change.revision == first.revision
+    assert live_change.spec.instance_concurrency == 9
+    function(registry, environmentVariables={"A": "1"})
+    assert only(registry).revision != first.revision
+    function(registry, function_id="f-2")
+    assert only(registry).revision != first.revision
+
+
+def test_alias_gives_the_spec_of_its_version(registry: ObjectRegistry) -> None:
+    function(registry)
+    version(registry, "1", timeout=11)
+    version(registry, "2", timeout=22)
+    alias(registry, "1")
+    provision(registry, "live")
+    first = only(registry)
+    assert (first.version_id, first.spec.timeout) == ("1", 11)
+    alias(registry, "2")
+    second = only(registry)
+    assert (second.version_id, second.spec.timeout) == ("2", 22)
+    assert second.revision != first.revision
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cpu", "keeps_gpu", "idle"),
+    [
+        (False, None, None, False),
+        (False, True, False, False),
+        (False, False, None, True),
+        (True, False, None, False),
+        (True, False, True, False),
+        (True, False, False, True),
+        (True, None, False, False),
+    ],
+)
+def test_idle_needs_every_device_given_up(
+    registry: ObjectRegistry, gpu: bool, cpu: bool | None, keeps_gpu: bool | None, idle: bool
+) -> None:
+    card = {"gpuConfig": {"gpuType": "fc.gpu.ada.1", "gpuMemorySize": 49152}} if gpu else {}
+    function(registry, **card)
+    provision(registry, "LATEST", alwaysAllocateCPU=cpu, alwaysAllocateGPU=keeps_gpu)
+    assert only(registry).idle_enabled is idle
+
+
+def test_schedule_sets_target_and_next_change(registry: ObjectRegistry) -> None:
+    actions = [
+        {"name": "up", "target": 3, "scheduleExpression": "cron(0 0 13 * * *)"},
+        {"name": "down", "target": 0, "scheduleExpression": "cron(0 0 15 * * *)"},
+    ]
+    function(registry)
+    provision(registry, "LATEST", scheduledActions=actions)
+    assert only(registry).target == 0  # yesterday's last firing holds
+    assert registry.next_change_ns(NOON) == NOON + HOUR
+    assert only(registry, NOON + HOUR).target == 3
+    assert registry.next_change_ns(NOON + HOUR) == NOON + 3 * HOUR
+    assert only(registry, NOON + 3 * HOUR).target == 0
+    provision(registry, "LATEST")
+    assert registry.next_change_ns(NOON + HOUR) is None
+    assert only(registry, NOON + HOUR).target == 1
+
+
+@pytest.mark.parametrize(
+    ("qualifier", "kind"), [("live", Kind.ALIAS), ("7", Kind.VERSION), ("LATEST", Kind.FUNCTION)]
+)
+def test_unknown_names_say_what_is_missing(registry: ObjectRegistry, qualifier: str, kind: Kind) -> None:
+    if kind is not Kind.FUNCTION:
+        function(registry)
+    with pytest.raises(Missing) as caught:
+        registry.resolve("chat-dev", qualifier)
+    assert caught.value.kind is kind
+
+
+def test_everything_is_there_again_after_reopening(registry: ObjectRegistry, tmp_path: Path) -> None:
+    function(registry)
+    version(registry, "1")
+    alias(registry, "1")
+    provision(registry, "live")
+    again = ObjectRegistry(Store(tmp_path / "host.db"))
+    assert again.desired(NOON) == registry.desired(NOON)
+    again.delete_function("chat-dev")
+    assert ObjectRegistry(Store(tmp_path / "host.db")).desired(NOON) == ()
+
+
+def test_full_disk_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "host.db")
+    registry = ObjectRegistry(store)
+    function(registry)
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(TickoverError) as caught:
+        function(registry, environmentVariables={"A": "x" * 100_000})
+    assert caught.value.code == "disk-full"
+    assert caught.value.exit_code == Exit.RESOURCE
+    assert registry.function("chat-dev").body == FUNCTION
+    function(registry, timeout=5)
+    assert ObjectRegistry(Store(tmp_path / "host.db")).function("chat-dev").body["timeout"] == 5
+
+
+def test_broken_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "host.db"
+    path.write_bytes(b"garbage " * 1000)
+    with pytest.raises(TickoverError) as caught:
+        Store(path)
+    assert caught.value.code == "host-db-broken"
+    assert path.read_bytes() == b"garbage " * 1000
+
+
+def test_database_of_a_newer_host_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "host.db")
+    store._db.execute("UPDATE host_meta SET value = '99' WHERE name = 'declared_schema'")
+    store.close()
+    with pytest.raises(TickoverError) as caught:
+        Store(tmp_path / "host.db")
+    assert caught.value.code == "host-db-newer"

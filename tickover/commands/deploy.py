@@ -1,0 +1,286 @@
+"""preview, up, destroy, refresh, cancel: the engine's operations on a terminal.
+
+Owns: putting an operation together (the composition root of engine and provider), the question before it
+changes something, Ctrl-C. Promises: nothing is changed without a yes or ``--yes``; first Ctrl-C finishes
+what runs, the second stops at once. Never: plans or applies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tickover.commands.session import Session, confirmed, require_terminal
+from tickover.engine.plan import Plan
+from tickover.errors import ConfigError, Exit, TickoverError
+from tickover.views import details
+from tickover.views import money as money_view
+from tickover.views.jsonlines import JsonLines, error_line, version_line
+from tickover.views.narrator import Narrator
+from tickover.views.plan_document import document
+from tickover.views.summary import change_count
+from tickover.views.view import View, Views, for_people
+
+if TYPE_CHECKING:
+    from tickover.engine.operations import Canceller, Outcome, Request
+
+Confirm = Callable[[Plan], Awaitable[bool]]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The flags that the operations share."""
+
+    stack: str | None = None
+    yes: bool = False
+    as_json: bool = False
+    json_into: Path | None = None
+    refresh: bool = False
+    expect_no_changes: bool = False
+    policy_packs: tuple[Path, ...] = ()
+    policy_config: Path | None = None
+    parallel: int = 16
+    details: bool = False
+    preview_only: bool = False
+
+
+def preview(session: Session, options: Options) -> int:
+    """`tickover preview`: exit 7 if changes were not expected."""
+
+    async def run(request: Request, confirm: Confirm) -> Outcome:
+        from tickover.engine import operations
+
+        return await operations.preview(request)
+
+    return _operate(session, options, "preview", run)
+
+
+def up(session: Session, options: Options) -> int:
+    """`tickover up`."""
+    _require_consent(options)
+
+    async def run(request: Request, confirm: Confirm) -> Outcome:
+        from tickover.engine import operations
+
+        return await operations.up(request, confirm)
+
+    return _operate(session, options, "up", run)
+
+
+def destroy(session: Session, options: Options) -> int:
+    """`tickover destroy`."""
+    _require_consent(options)
+
+    async def run(request: Request, confirm: Confirm) -> Outcome:
+        from tickover.engine import operations
+
+        return await operations.destroy(request, confirm)
+
+    return _operate(session, options, "destroy", run)
+
+
+def refresh(session: Session, options: Options) -> int:
+    """`tickover refresh`."""
+    if not options.preview_only:
+        _require_consent(options)
+
+    async def run(request: Request, confirm: Confirm) -> Outcome:
+        from tickover.engine import operations
+
+        return await operations.refresh(request, confirm, preview_only=options.preview_only)
+
+    return _operate(session, options, "refresh", run)
+
+
+def cancel(session: Session, stack: str | None, *, yes: bool) -> int:
+    """`tickover cancel`: break the stack's lock."""
+    name = session.stack(stack)
+    holders = session.backend.holders(session.project.name, name)
+    if not holders:
+        session.say(f"Nobody holds the lock of {name}.")
+        return int(Exit.OK)
+    session.say(*(f"{name} is locked by {holder}" for holder in holders))
+    confirmed("Break the lock? A run that still works on the stack may damage its state", yes=yes)
+    session.backend.cancel(session.project.name, name)
+    session.say(f"The lock of {name} is broken.")
+    return int(Exit.OK)
+
+
+# --- one operation -------------------------------------------------------------------------------------
+
+_Run = Callable[["Request", Confirm], Coroutine[Any, Any, "Outcome"]]
+
+
+def _require_consent(options: Options) -> None:
+    if options.yes or options.expect_no_changes:
+        return
+    if options.as_json:
+        raise ConfigError("no-confirmation", "Nobody can be asked", "--json asks no questions; add --yes.")
+    require_terminal()
+
+
+def _operate(session: Session, options: Options, operation: str, run: _Run) -> int:
+    stack = session.stack(options.stack)
+    price = money_view.pricer()
+    with ExitStack() as cleanup:
+        views, streams = _views(session, options, operation, stack, price, cleanup)
+        request = _request(session, options, stack, views)
+        interrupts = Interrupts(request.canceller, session)
+        confirm = _confirm(session, options, operation, interrupts)
+        try:
+            with views:
+                outcome = asyncio.run(_run_watched(run(request, confirm), interrupts))
+        except TickoverError as error:
+            for stream in streams:
+                stream.write(error_line(error))
+            raise
+    return _end(session, options, operation, outcome, price)
+
+
+def _views(
+    session: Session,
+    options: Options,
+    operation: str,
+    stack: str,
+    price: money_view.Pricer,
+    cleanup: ExitStack,
+) -> tuple[Views, list[JsonLines]]:
+    from tickover.engine.backend import engine_version
+
+    chosen: list[View] = []
+    streams: list[JsonLines] = []
+    prints_document = operation == "preview" and options.as_json
+    if options.json_into is not None:
+        streams.append(JsonLines(cleanup.enter_context(options.json_into.open("w", encoding="utf-8")), price))
+    if options.as_json and not prints_document:
+        streams.append(JsonLines(sys.stdout, price))
+    for stream in streams:
+        stream.write(version_line(operation, stack, engine_version()))
+    chosen += streams
+    if not options.as_json:
+        narrator = Narrator(session.look, money_view.cost_lines(price), with_details=options.details)
+        chosen.append(for_people(sys.stdout, narrator))
+    return Views(chosen), streams
+
+
+def _request(session: Session, options: Options, stack: str, views: Views) -> Request:
+    from tickover.engine.operations import Request
+    from tickover.provider.provider import factory
+
+    if options.parallel < 1:
+        raise ConfigError("bad-flag", "Flag value is too small", f"--parallel is {options.parallel}.")
+    for path in (*options.policy_packs, *((options.policy_config,) if options.policy_config else ())):
+        if not path.exists():
+            raise ConfigError("no-such-path", "Path does not exist", f"There is no {path}.", str(path))
+    return Request(
+        project=session.project,
+        stack=stack,
+        backend=session.backend,
+        providers={"tickover": factory(session.home)},
+        on_event=views.on_event,
+        passphrase=session.passphrase(stack),
+        parallel=options.parallel,
+        refresh=options.refresh,
+        policy_packs=tuple(p.resolve() for p in options.policy_packs),
+        policy_config=options.policy_config.resolve() if options.policy_config else None,
+    )
+
+
+class Interrupts:
+    """Ctrl-C and SIGTERM while an operation runs: the first asks it to end well, the second to stop."""
+
+    def __init__(self, canceller: Canceller, session: Session) -> None:
+        self._canceller = canceller
+        self._session = session
+        self._presses = 0
+
+    def pressed(self) -> None:
+        """One of the signals came."""
+        self._presses += 1
+        self._session.note(
+            "Interrupted: finishing the steps that run, then saving. Again to stop now."
+            if self._presses == 1
+            else "Stopping now."
+        )
+        self._canceller.cancel()
+
+    def watch(self) -> None:
+        """From now on, signals come here."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.pressed)
+
+    def unwatch(self) -> None:
+        """From now on, signals do what they do without us: Ctrl-C ends a question."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _run_watched(work: Coroutine[Any, Any, Outcome], interrupts: Interrupts) -> Outcome:
+    interrupts.watch()
+    try:
+        return await work
+    finally:
+        interrupts.unwatch()
+
+
+def _confirm(session: Session, options: Options, operation: str, interrupts: Interrupts) -> Confirm:
+    async def confirm(plan: Plan) -> bool:
+        if options.expect_no_changes and plan.has_changes:
+            return False
+        if options.yes or options.expect_no_changes or not plan.has_changes:
+            return True
+        interrupts.unwatch()
+        try:
+            # Blocking is right here: nothing else is to happen until the person has answered.
+            return _ask(session, operation, plan)
+        finally:
+            interrupts.watch()
+
+    return confirm
+
+
+def _ask(session: Session, operation: str, plan: Plan) -> bool:
+    while True:
+        try:
+            answer = input(f"\nPerform this {operation}? [yes/no/details]: ").strip().lower()
+        except (KeyboardInterrupt, EOFError):
+            session.say("")
+            return False
+        if answer in ("yes", "y"):
+            return True
+        if answer in ("no", "n"):
+            return False
+        if answer in ("details", "d"):
+            session.say(*details.render(plan, session.look))
+
+
+def _end(
+    session: Session,
+    options: Options,
+    operation: str,
+    outcome: Outcome,
+    price: money_view.Pricer,
+) -> int:
+    plan = outcome.plan
+    is_failed = outcome.exit_code not in (Exit.OK, Exit.CHANGES)
+    if operation == "preview" and options.as_json:
+        diagnostics = [{"severity": "error", "message": text, "urn": ""} for text in outcome.diagnostics]
+        session.say_json(document(plan, price(plan), diagnostics, errored=is_failed))
+    elif not options.as_json:
+        session.note(*(f"error: {text}" for text in outcome.diagnostics))
+    if is_failed and not (options.expect_no_changes and plan.has_changes):
+        return int(outcome.exit_code)
+    if options.expect_no_changes and plan.has_changes:
+        changes = change_count(plan.counts)
+        session.note(f"error: no changes were expected, and there are {changes or 'changed outputs'}.")
+        return int(Exit.CHANGES)
+    return int(outcome.exit_code)

@@ -1,0 +1,182 @@
+"""The resource monitor and engine that the SDK talks to, as plain objects in this process.
+
+Owns: the translation of the SDK's calls into calls of a `Registrar`, from the program's threads to the
+engine's loop. Promises: what is not served answers UNIMPLEMENTED, which the SDK tolerates. Never: decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
+
+from tickover.engine import wire
+from tickover.engine.program import ORGANIZATION, ProgramRun
+from tickover.engine.provider import InvokeResult, Severity
+from tickover.engine.values import PropertyMap
+from tickover.errors import TickoverError
+
+T = TypeVar("T")
+
+_FEATURES: Final = (
+    resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
+    resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_REFERENCES,
+    resource_pb2.RESOURCE_MONITOR_FEATURE_OUTPUT_VALUES,
+    resource_pb2.RESOURCE_MONITOR_FEATURE_ALIAS_SPECS,
+    resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH,
+)
+_SEVERITIES: Final = {
+    engine_pb2.DEBUG: Severity.DEBUG,
+    engine_pb2.INFO: Severity.INFO,
+    engine_pb2.WARNING: Severity.WARNING,
+    engine_pb2.ERROR: Severity.ERROR,
+}
+
+
+class RpcFailure(grpc.RpcError):  # type: ignore[misc]
+    """A failed call, in the form the SDK expects from gRPC."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self._code = code
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+
+class Stopping(Exception):
+    """No further resource is begun: another one failed, or somebody asked to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The answer to a registration. id None: not known yet."""
+
+    urn: str
+    id: str | None
+    outputs: PropertyMap
+    stables: tuple[str, ...] = ()
+    property_dependencies: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Registrar(Protocol):
+    """Who answers. The failures it raises reach the program as errors of the call."""
+
+    async def register(self, request: resource_pb2.RegisterResourceRequest) -> Registered: ...
+    async def register_outputs(self, urn: str, outputs: PropertyMap) -> None: ...
+    async def read(self, request: resource_pb2.ReadResourceRequest) -> Registered: ...
+    async def invoke(self, request: resource_pb2.ResourceInvokeRequest) -> InvokeResult: ...
+
+
+class Monitor:
+    """Stands where the SDK expects a ResourceMonitorStub."""
+
+    def __init__(self, run: ProgramRun, registrar: Registrar, loop: asyncio.AbstractEventLoop) -> None:
+        self._run = run
+        self._registrar = registrar
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise RpcFailure(grpc.StatusCode.UNIMPLEMENTED, f"tickover's engine does not serve {name}")
+
+        return refuse
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run work on the engine's loop; called on a program thread."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except Stopping as stop:
+            raise RpcFailure(grpc.StatusCode.UNAVAILABLE, str(stop)) from stop
+        except TickoverError as error:
+            raise RpcFailure(grpc.StatusCode.UNKNOWN, str(error)) from error
+
+    def GetDeploymentInfo(self, _: Any) -> resource_pb2.DeploymentInfo:
+        run = self._run
+        return resource_pb2.DeploymentInfo(
+            project=run.project,
+            stack=run.stack,
+            organization=ORGANIZATION,
+            config=dict(run.config),
+            configSecretKeys=list(run.secret_keys),
+            dryRun=run.dry_run,
+            parallel=run.parallel,
+            supportedFeatures=list(_FEATURES),
+        )
+
+    def RegisterResource(
+        self, request: resource_pb2.RegisterResourceRequest
+    ) -> resource_pb2.RegisterResourceResponse:
+        answer = self._call(self._registrar.register(request))
+        return resource_pb2.RegisterResourceResponse(
+            urn=answer.urn,
+            id=answer.id or "",
+            object=wire.encode(answer.outputs),
+            stables=list(answer.stables),
+            propertyDependencies={
+                key: resource_pb2.RegisterResourceResponse.PropertyDependencies(urns=list(urns))
+                for key, urns in answer.property_dependencies.items()
+            },
+        )
+
+    def RegisterResourceOutputs(
+        self, request: resource_pb2.RegisterResourceOutputsRequest
+    ) -> empty_pb2.Empty:
+        self._call(self._registrar.register_outputs(request.urn, wire.decode(request.outputs)))
+        return empty_pb2.Empty()
+
+    def ReadResource(self, request: resource_pb2.ReadResourceRequest) -> resource_pb2.ReadResourceResponse:
+        answer = self._call(self._registrar.read(request))
+        return resource_pb2.ReadResourceResponse(urn=answer.urn, properties=wire.encode(answer.outputs))
+
+    def Invoke(self, request: resource_pb2.ResourceInvokeRequest) -> provider_pb2.InvokeResponse:
+        result = self._call(self._registrar.invoke(request))
+        response = provider_pb2.InvokeResponse(
+            failures=[
+                provider_pb2.CheckFailure(property=f.property, reason=f.reason) for f in result.failures
+            ]
+        )
+        getattr(response, "return").CopyFrom(wire.encode(result.outputs))
+        return response
+
+    def SignalAndWaitForShutdown(self, _: Any) -> empty_pb2.Empty:
+        return empty_pb2.Empty()
+
+
+class EngineLog:
+    """Stands where the SDK expects an EngineStub."""
+
+    def __init__(
+        self, say: Callable[[Severity, str, str, bool], None], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._say = say
+        self._loop = loop
+
+    def Log(self, request: engine_pb2.LogRequest) -> empty_pb2.Empty:
+        severity = _SEVERITIES.get(request.severity, Severity.INFO)
+        if severity is not Severity.DEBUG:  # four debug lines a resource, for nobody
+            self._loop.call_soon_threadsafe(
+                self._say, severity, request.message, request.urn, request.ephemeral
+            )
+        return empty_pb2.Empty()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise RpcFailure(grpc.StatusCode.UNIMPLEMENTED, f"tickover's engine does not serve {name}")
+
+        return refuse

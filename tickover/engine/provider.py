@@ -1,0 +1,199 @@
+"""What the engine asks of a provider: one async protocol, whatever the transport.
+
+Owns: the request and result values of the provider verbs. Promises: secrets and unknowns travel as
+`values.Secret` and `values.UNKNOWN`. Never: any transport, any resource type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from tickover.engine.values import PropertyMap
+
+
+class Severity(Enum):
+    """Severity of a line that a provider or program says."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class ProviderLog(Protocol):
+    """How a provider speaks: progress lines are ephemeral, findings are not."""
+
+    def __call__(self, severity: Severity, urn: str, message: str, *, ephemeral: bool = False) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFailure:
+    """One bad input. property: path such as ``gpuConfig.gpuType``; reason: a full sentence."""
+
+    property: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    urn: str
+    olds: PropertyMap | None
+    news: PropertyMap
+    random_seed: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    inputs: PropertyMap
+    failures: tuple[CheckFailure, ...] = ()
+
+
+class DiffKind(Enum):
+    ADD = "add"
+    ADD_REPLACE = "add-replace"
+    DELETE = "delete"
+    DELETE_REPLACE = "delete-replace"
+    UPDATE = "update"
+    UPDATE_REPLACE = "update-replace"
+
+    @property
+    def is_replace(self) -> bool:
+        return self.value.endswith("-replace")
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyDiff:
+    kind: DiffKind
+    input_diff: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DiffRequest:
+    urn: str
+    id: str
+    old_inputs: PropertyMap
+    old_outputs: PropertyMap
+    news: PropertyMap
+    ignore_changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiffResult:
+    """changes: True, False, or None where the provider cannot tell (the engine then compares inputs)."""
+
+    changes: bool | None
+    replaces: tuple[str, ...] = ()
+    delete_before_replace: bool = False
+    detailed: Mapping[str, PropertyDiff] = field(default_factory=dict)
+    stables: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    urn: str
+    news: PropertyMap
+    timeout_seconds: float = 0.0
+    preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateResult:
+    id: str
+    outputs: PropertyMap
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    urn: str
+    id: str
+    inputs: PropertyMap
+    outputs: PropertyMap
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """id empty: the resource is gone. inputs None: the provider does not say."""
+
+    id: str
+    outputs: PropertyMap
+    inputs: PropertyMap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRequest:
+    urn: str
+    id: str
+    old_inputs: PropertyMap
+    old_outputs: PropertyMap
+    news: PropertyMap
+    timeout_seconds: float = 0.0
+    ignore_changes: tuple[str, ...] = ()
+    preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateResult:
+    outputs: PropertyMap
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRequest:
+    urn: str
+    id: str
+    inputs: PropertyMap
+    outputs: PropertyMap
+    timeout_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeResult:
+    outputs: PropertyMap
+    failures: tuple[CheckFailure, ...] = ()
+
+
+@dataclass
+class InitFailed(Exception):
+    """The object exists but is not as asked (Pulumi's ErrorResourceInitFailed): kept with initErrors."""
+
+    id: str
+    outputs: PropertyMap
+    reasons: tuple[str, ...]
+    inputs: PropertyMap | None = None
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
+
+
+class Unavailable(Exception):
+    """The provider cannot answer yet because its own configuration is unknown."""
+
+
+class Unimplemented(Exception):
+    """The provider does not know this verb."""
+
+
+class Provider(Protocol):
+    """The verbs. Errors: `TickoverError` for what a person can act on, `InitFailed` for partial success."""
+
+    async def check_config(self, request: CheckRequest) -> CheckResult: ...
+    async def diff_config(self, request: DiffRequest) -> DiffResult: ...
+    async def configure(self, inputs: PropertyMap) -> None: ...
+    async def check(self, request: CheckRequest) -> CheckResult: ...
+    async def diff(self, request: DiffRequest) -> DiffResult: ...
+    async def create(self, request: CreateRequest) -> CreateResult: ...
+    async def read(self, request: ReadRequest) -> ReadResult: ...
+    async def update(self, request: UpdateRequest) -> UpdateResult: ...
+    async def delete(self, request: DeleteRequest) -> None: ...
+    async def invoke(self, token: str, args: PropertyMap) -> InvokeResult: ...
+    async def cancel(self) -> None: ...
+    async def close(self) -> None: ...
+    @property
+    def supports_preview(self) -> bool: ...
+
+
+# Makes one provider instance of a package; a stack may hold several (one per provider resource).
+ProviderFactory = Callable[[ProviderLog], Provider]

@@ -1,0 +1,167 @@
+"""The admin API under /_tickover/v1: what the command line asks the host.
+
+Owns: the answers for `tickover ps`, `bill`, `logs`, `host status|stop`. Promises: only the admin token
+opens it; asking never wakes an instance (`wake` aside). Never: changes what is declared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tickover.errors import TickoverError
+from tickover.host.api_context import parse_body, parse_query
+from tickover.host.auth import Credentials
+from tickover.host.door_context import Whole
+from tickover.host.http import HttpError, Response, json_response
+from tickover.host.model import LATEST, InstanceView, Pool, Refused, UsageRow
+from tickover.host.registry import Missing, ObjectRegistry
+from tickover.host.routes import ADMIN_PREFIX
+from tickover.host.store import Kind
+
+DEFAULT_TAIL = 200
+MAX_TAIL_BYTES = 4 * 1024 * 1024
+_INSTANCE_ID = re.compile(r"[\w.-]{1,128}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class AdminContext:
+    """What the admin API may ask. runtimes: name and note of each driver of this host."""
+
+    registry: ObjectRegistry
+    pool: Pool
+    credentials: Credentials
+    base_url: Callable[[], str]
+    now_ns: Callable[[], int]
+    started_ns: int
+    version: str
+    runtimes: Callable[[], Mapping[str, str]]
+    shutdown: Callable[[bool], None]  # keep instances?
+
+
+class Admin:
+    """Answers calls that carry the admin token."""
+
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+        self._calls: dict[tuple[str, str], Callable[[Whole], Awaitable[Response]]] = {
+            ("GET", "status"): self._status,
+            ("GET", "instances"): self._instances,
+            ("GET", "usage"): self._usage,
+            ("POST", "wake"): self._wake,
+            ("POST", "shutdown"): self._shutdown,
+        }
+
+    async def handle(self, whole: Whole) -> Response:
+        """The answer of one call. Raises HttpError."""
+        head = whole.head
+        if not self._context.credentials.is_admin(head.header(b"authorization")):
+            raise HttpError(401, "AccessDenied", "the admin API needs the host's admin token")
+        name = head.path[len(ADMIN_PREFIX) + 1 :]
+        if head.method == "GET" and name.startswith("logs/"):
+            return self._logs(name.partition("/")[2], whole)
+        call = self._calls.get((head.method, name))
+        if call is None:
+            raise HttpError(404, "NotSupported", f"the admin API has no {head.method} {name}")
+        try:
+            return await call(whole)
+        except TickoverError as err:
+            raise HttpError(500, "InternalServerError", f"{err.summary}: {err.detail}") from err
+
+    async def _status(self, whole: Whole) -> Response:
+        context = self._context
+        now = context.now_ns()
+        live = [v for v in context.pool.instances() if v.destroyed_ns is None]
+        return json_response(
+            {
+                "pid": os.getpid(),
+                "url": context.base_url(),
+                "version": context.version,
+                "started_ns": context.started_ns,
+                "uptime_seconds": (now - context.started_ns) // 1_000_000_000,
+                "functions": [row.name for row in context.registry.select(Kind.FUNCTION)],
+                "instances": len(live),
+                "runtimes": dict(context.runtimes()),
+            }
+        )
+
+    async def _instances(self, whole: Whole) -> Response:
+        query = parse_query(whole.head.query)
+        views = self._context.pool.instances(query.get("functionName") or None)
+        return json_response({"instances": [instance_json(view) for view in views]})
+
+    async def _usage(self, whole: Whole) -> Response:
+        query = parse_query(whole.head.query)
+        since = _nanoseconds(query, "since", 0)
+        until = _nanoseconds(query, "until", self._context.now_ns())
+        pool = self._context.pool
+        return json_response(
+            {
+                "since_ns": since,
+                "until_ns": until,
+                "rows": [usage_json(row) for row in pool.usage(since, until)],
+                "calls": dict(pool.requests_served(since, until)),
+            }
+        )
+
+    def _logs(self, instance_id: str, whole: Whole) -> Response:
+        tail = parse_query(whole.head.query).get("tail") or str(DEFAULT_TAIL)
+        if not tail.isdigit():
+            raise HttpError(400, "InvalidArgument", f"tail must be a number of lines, not {tail!r}")
+        path = self._context.pool.log_path(instance_id) if _INSTANCE_ID.match(instance_id) else None
+        if path is None or not Path(path).is_file():
+            raise HttpError(404, "InstanceNotFound", f"instance '{instance_id}' has no log on this host")
+        return json_response({"instance_id": instance_id, "lines": tail_lines(Path(path), int(tail))})
+
+    async def _wake(self, whole: Whole) -> Response:
+        body = parse_body(whole.body)
+        name, qualifier = str(body.get("functionName", "")), str(body.get("qualifier") or LATEST)
+        try:
+            self._context.registry.resolve(name, qualifier)
+            awake = await self._context.pool.wake(name, qualifier)
+        except Missing as err:
+            raise HttpError(404, "FunctionNotFound", str(err)) from err
+        except Refused as err:
+            raise HttpError(err.status, err.code, err.message, err.retry_after_seconds) from err
+        return json_response({"awake": awake})
+
+    async def _shutdown(self, whole: Whole) -> Response:
+        keep = parse_body(whole.body).get("keepInstances", False) is True
+        self._context.shutdown(keep)
+        return json_response({"stopping": True, "keepInstances": keep})
+
+
+def instance_json(view: InstanceView) -> dict[str, Any]:
+    """An instance for `tickover ps --json`."""
+    found = asdict(view)
+    found["function"] = found.pop("function_name")
+    found["state"] = view.state.value
+    return found
+
+
+def usage_json(row: UsageRow) -> dict[str, Any]:
+    found = asdict(row)
+    found["billing_class"] = row.billing_class.value
+    return found
+
+
+def tail_lines(path: Path, count: int) -> list[str]:
+    """The last lines of a file, without reading more than the end of it."""
+    with path.open("rb") as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(0, size - MAX_TAIL_BYTES))
+        text = log.read().decode("utf-8", errors="replace")
+    return text.splitlines()[-count:] if count else []
+
+
+def _nanoseconds(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name)
+    if not text:
+        return default
+    if not text.isdigit():
+        raise HttpError(400, "InvalidArgument", f"{name} must be nanoseconds since the epoch, not {text!r}")
+    return int(text)

@@ -1,0 +1,99 @@
+"""Who serves a request: a function of the instances and the queue.
+
+Owns: the choice among instances, how many to wake, the bound of the queue, and the words of a refusal.
+Promises: pure; never more than instanceConcurrency on an instance. Never: changes an instance or the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings
+from tickover.host.model import DesiredPool, InstanceState, Refused
+from tickover.host.states import LIVING, SERVING, UP
+
+BUSY_RETRY_SECONDS = 1
+HOPELESS_AFTER = 2  # failed starts in a row after which nobody waits for the next one
+
+
+def pick(instances: Iterable[Instance], revision: str) -> Instance | None:
+    """Who gets the next request: one of the wanted revision if it has room, then the least loaded."""
+    best: Instance | None = None
+    best_rank: tuple[bool, int, str] | None = None
+    for instance in instances:
+        if instance.state in SERVING and instance.in_flight < instance.concurrency:
+            rank = (instance.revision != revision, instance.in_flight, instance.instance_id)
+            if best_rank is None or rank < best_rank:
+                best, best_rank = instance, rank
+    return best
+
+
+def to_wake(instances: Sequence[Instance], revision: str, waiting: int) -> list[Instance]:
+    """The idle instances to wake so that all who wait get a place; those that are waking count already."""
+    coming = sum(i.concurrency for i in instances if i.state is InstanceState.WAKING)
+    idle = [i for i in instances if i.state is InstanceState.IDLE]
+    # The one that was idle for the shortest time is the one most likely still in memory.
+    idle.sort(key=lambda i: (i.revision != revision, -i.empty_mono_ns, i.instance_id))
+    chosen: list[Instance] = []
+    for instance in idle:
+        if coming >= waiting:
+            break
+        chosen.append(instance)
+        coming += instance.concurrency
+    return chosen
+
+
+def queue_limit(pool: DesiredPool, instances: Iterable[Instance], settings: PoolSettings) -> int:
+    """How many may wait: as many as the pool can serve at a time."""
+    up = sum(i.state in UP for i in instances)
+    return max(settings.queue_floor, max(up, pool.target) * (pool.spec.instance_concurrency or 1))
+
+
+def refusal(
+    key: PoolKey,
+    pool: DesiredPool | None,
+    instances: Iterable[Instance],
+    crashed: Crashes | None,
+    waiting: int,
+    settings: PoolSettings,
+) -> Refused | None:
+    """Why a request that no instance can take now may not even wait; None if it may."""
+    there = [i for i in instances if i.state in LIVING]
+    if not any(i.state in UP for i in there):
+        if pool is None or pool.target == 0:
+            return Refused(
+                429,
+                "ResourceExhausted",
+                f"{key} has no reserved instance (target 0), and this host starts none on demand; "
+                "raise the pool's target",
+                BUSY_RETRY_SECONDS,
+            )
+        if is_hopeless(crashed):
+            return not_started(key, crashed)
+    if pool is None or waiting >= queue_limit(pool, there, settings):
+        return Refused(
+            429,
+            "ResourceExhausted",
+            f"all instances of {key} are at their concurrency and {waiting} requests wait already",
+            BUSY_RETRY_SECONDS,
+        )
+    return None
+
+
+def is_hopeless(crashed: Crashes | None) -> bool:
+    """The revision fails to start again and again."""
+    return crashed is not None and crashed.before_ready and crashed.count >= HOPELESS_AFTER
+
+
+def not_started(key: PoolKey, crashed: Crashes | None) -> Refused:
+    reason = crashed.error if crashed else "no instance started"
+    return Refused(412, "FunctionNotStarted", f"no instance of {key} is up: {reason}", 5)
+
+
+def waited_too_long(key: PoolKey, settings: PoolSettings) -> Refused:
+    return Refused(
+        429,
+        "ResourceExhausted",
+        f"no instance of {key} became free within {settings.queue_wait_seconds:g} s",
+        BUSY_RETRY_SECONDS,
+    )

@@ -1,0 +1,132 @@
+"""The command line's way to a running host: its admin API.
+
+Owns: reading host.json and credentials.json, and the calls. Promises: a host that does not run is an error
+that says how to start it; the admin token is in no error. Never: starts a host.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tickover.errors import Exit, TickoverError
+from tickover.host.auth import load_credentials
+from tickover.host.routes import ADMIN_PREFIX
+from tickover.paths import host_dir
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 30.0
+WAKE_SECONDS = 180.0
+
+
+def read_host_file(home: Path) -> dict[str, Any] | None:
+    """What host.json says, or None when there is none that can be read."""
+    try:
+        found = json.loads((host_dir(home) / "host.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def host_not_running(home: Path) -> TickoverError:
+    return TickoverError(
+        "host-not-running",
+        "Host is not running",
+        f"No host serves {host_dir(home)}.",
+        hint="tickover host start",
+    )
+
+
+class AdminClient:
+    """Calls of one host. Raises TickoverError."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def status(self) -> dict[str, Any]:
+        return self._call("GET", "status")
+
+    def instances(self, function_name: str | None = None) -> list[dict[str, Any]]:
+        query = {"functionName": function_name} if function_name else {}
+        found: list[dict[str, Any]] = self._call("GET", "instances", query=query)["instances"]
+        return found
+
+    def usage(self, since_ns: int = 0, until_ns: int | None = None) -> dict[str, Any]:
+        """{"since_ns", "until_ns", "rows": [UsageRow fields], "calls": {function: finished requests}}."""
+        query = {"since": str(since_ns)}
+        if until_ns is not None:
+            query["until"] = str(until_ns)
+        return self._call("GET", "usage", query=query)
+
+    def logs(self, instance_id: str, tail: int = 200) -> list[str]:
+        found: list[str] = self._call("GET", f"logs/{instance_id}", query={"tail": str(tail)})["lines"]
+        return found
+
+    def wake(self, function_name: str, qualifier: str = "LATEST") -> int:
+        """How many instances are awake then."""
+        body = {"functionName": function_name, "qualifier": qualifier}
+        return int(self._call("POST", "wake", body=body, read_seconds=WAKE_SECONDS)["awake"])
+
+    def shutdown(self, keep_instances: bool = False) -> None:
+        self._call("POST", "shutdown", body={"keepInstances": keep_instances})
+
+    def _call(
+        self,
+        method: str,
+        name: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        read_seconds: float = READ_SECONDS,
+    ) -> dict[str, Any]:
+        facts = read_host_file(self._home)
+        try:
+            credentials = load_credentials(host_dir(self._home) / "credentials.json")
+        except FileNotFoundError:
+            facts = None
+        if facts is None:
+            raise host_not_running(self._home)
+        with requests.Session() as session:
+            session.trust_env = False  # the host is on this machine: no proxy stands between
+            try:
+                answer = session.request(
+                    method,
+                    f"{facts['url']}{ADMIN_PREFIX}/{name}",
+                    params=query,
+                    json=body,
+                    headers={"Authorization": f"Bearer {credentials.admin_token}"},
+                    timeout=(CONNECT_SECONDS, read_seconds),
+                )
+            except requests.ConnectionError as err:
+                raise host_not_running(self._home) from err
+            except requests.Timeout as err:
+                raise TickoverError(
+                    "host-silent",
+                    "Host does not answer",
+                    f"The host at {facts['url']} took more than {read_seconds:.0f} seconds for {name}.",
+                    exit_code=Exit.TIMEOUT,
+                ) from err
+            return _result(answer, name)
+
+
+def _result(answer: requests.Response, name: str) -> dict[str, Any]:
+    try:
+        value = answer.json()
+    except ValueError as err:
+        raise TickoverError(
+            "host-answer", "Host gave no JSON", f"{name} was answered with status {answer.status_code}."
+        ) from err
+    if answer.status_code >= 400:
+        exit_code = Exit.AUTHENTICATION if answer.status_code == 401 else Exit.RESOURCE
+        raise TickoverError(
+            "host-refused",
+            "Host refused the call",
+            f"{value.get('Code', 'Error')}: {value.get('Message', '')}",
+            address=name,
+            exit_code=exit_code,
+        )
+    found: dict[str, Any] = value
+    return found

@@ -1,0 +1,127 @@
+"""Requests meet instances: grants, queues, refusals.
+
+Owns: the leases that are out and the queues. Promises: an instance's in-flight count is the number of its
+leases; a lease that its taker did not live to receive is taken back; who waits is served in order of arrival
+as soon as there is room. Never: starts an instance, changes a state but by telling an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+
+from tickover.host import admission
+from tickover.host.clock import Clock
+from tickover.host.instance import Instance, PoolKey, PoolSettings
+from tickover.host.model import InstanceState, Lease, Refused
+from tickover.host.roster import Roster
+from tickover.host.states import Event
+from tickover.host.waiting import Waiter, WaitQueue
+
+
+class Desk:
+    """Hands out leases on the instances of a roster."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        clock: Clock,
+        settings: PoolSettings,
+        happened: Callable[[Instance, Event, str], None],
+        host_of: Callable[[Instance], str],
+    ) -> None:
+        self._roster = roster
+        self._clock = clock
+        self._settings = settings
+        self._happened = happened
+        self._host_of = host_of
+        self._queues: dict[PoolKey, WaitQueue] = defaultdict(WaitQueue)
+        self._leases: dict[int, tuple[Lease, Instance]] = {}
+
+    async def acquire(self, key: PoolKey) -> Lease:
+        """A lease at once if there is room, else in turn. Raises Refused."""
+        now = self._clock.mono_ns()
+        queue = self._queues[key]
+        if not queue:
+            instance = admission.pick(self._roster.of(key), self._roster.revision(key))
+            if instance is not None:
+                return self._grant(instance, now)
+        refused = self._refusal(key, len(queue))
+        if refused is not None:
+            raise refused
+        waiter = queue.join(now)
+        self.pump(key)
+        try:
+            async with asyncio.timeout(self._settings.queue_wait_seconds):
+                return await self._granted(waiter)
+        except TimeoutError:
+            raise admission.waited_too_long(key, self._settings) from None
+        finally:
+            queue.leave(waiter)
+
+    async def _granted(self, waiter: Waiter) -> Lease:
+        try:
+            return await waiter.grant
+        except asyncio.CancelledError:
+            if waiter.grant.done() and not waiter.grant.cancelled() and waiter.grant.exception() is None:
+                self.give_back(waiter.grant.result())  # granted and cancelled in the same turn of the loop
+            raise
+
+    def give_back(self, lease: Lease) -> Instance:
+        """The lease is over; its instance."""
+        _, instance = self._leases.pop(id(lease))
+        instance.in_flight -= 1
+        if instance.in_flight == 0:
+            self._happened(instance, Event.EMPTIED, "")
+        else:
+            self.pump(instance.key)
+        return instance
+
+    def pump(self, key: PoolKey) -> None:
+        """Serve who waits, as far as there is room; wake who is needed; send away who waits in vain."""
+        queue = self._queues.get(key)
+        if not queue:
+            return
+        revision = self._roster.revision(key)
+        while len(queue) and (instance := admission.pick(self._roster.of(key), revision)) is not None:
+            waiter = queue.first()
+            if waiter is None:
+                return
+            waiter.grant.set_result(self._grant(instance, waiter.since_ns))
+        for instance in admission.to_wake(list(self._roster.of(key)), revision, len(queue)):
+            self._happened(instance, Event.WAKE_ASKED, "")
+        refused = self._refusal(key, 0) if len(queue) else None
+        if refused is not None:
+            queue.refuse_all(refused)
+
+    def pump_all(self) -> None:
+        for key in list(self._queues):
+            self.pump(key)
+
+    def close(self) -> None:
+        """Send everybody away."""
+        for queue in self._queues.values():
+            queue.refuse_all(Refused(503, "ServiceUnavailable", "the host is stopping", 5))
+
+    def _grant(self, instance: Instance, since_ns: int) -> Lease:
+        lease = Lease(
+            instance_id=instance.instance_id,
+            function_name=instance.key.function_name,
+            qualifier=instance.key.qualifier,
+            version_id=instance.version_id,
+            host=self._host_of(instance),
+            port=instance.port or 0,
+            woke=instance.wake_mono_ns >= since_ns,
+            waited_ns=self._clock.mono_ns() - since_ns,
+        )
+        self._leases[id(lease)] = (lease, instance)
+        instance.in_flight += 1
+        if instance.state is InstanceState.READY:
+            self._happened(instance, Event.ADMITTED, "")
+        return lease
+
+    def _refusal(self, key: PoolKey, waiting: int) -> Refused | None:
+        roster = self._roster
+        pool = roster.pools.get(key)
+        return admission.refusal(key, pool, list(roster.of(key)), roster.crash(key), waiting, self._settings)

@@ -1,0 +1,47 @@
+"""What the front door hands to the host's APIs, and what it may ask of the host.
+
+Owns: those values. Promises: frozen data. Never: any decision, any I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tickover.host.auth import Credentials
+from tickover.host.door_upstream import UpstreamPool
+from tickover.host.http import Head, Response
+from tickover.host.model import Pool
+from tickover.host.registry import ObjectRegistry
+from tickover.host.routes import RouteTable
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The API's answer to an InvokeFunction call: ask this pool."""
+
+    function_name: str
+    qualifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A request with its whole body, for the host's own APIs."""
+
+    head: Head
+    body: bytes
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoorContext:
+    """What an exchange may ask."""
+
+    pool: Pool
+    registry: ObjectRegistry
+    routes: Callable[[], RouteTable]
+    api: Callable[[Whole], Awaitable[Response | Invocation]]
+    admin: Callable[[Whole], Awaitable[Response]]
+    verify: Callable[[Whole], None]  # raises HttpError
+    credentials: Credentials
+    upstreams: UpstreamPool

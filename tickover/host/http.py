@@ -1,0 +1,240 @@
+"""Requests and responses as values, their limits, and how heads are written.
+
+Owns: the form of an HTTP message inside the host. Promises: nothing here waits or does I/O; a head that
+two readers could read differently is refused. Never: decides where a request goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_HEADER_BYTES: Final = 8 * 1024
+MAX_PATH_BYTES: Final = 4 * 1024
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"expect",
+        b"content-length",
+    }
+)
+_RESPONSE_DROPPED: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"trailer", b"content-length"}
+)
+_REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head. Header names are lower case; target is as sent, without scheme and authority."""
+
+    method: str
+    target: str
+    headers: Headers
+    version: str = "1.1"
+    _first: dict[bytes, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # The first of several equal names wins, as in a search from the top.
+        object.__setattr__(self, "_first", dict(reversed(self.headers)))
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        return self.target.partition("?")[2]
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header, by its lower-case name."""
+        return self._first.get(name)
+
+    @property
+    def host(self) -> str:
+        """The Host header without its port, lower case."""
+        value = (self.header(b"host") or b"").decode("latin-1").lower()
+        if value.startswith("["):
+            return value.partition("]")[0] + "]"
+        return value.partition(":")[0]
+
+    @property
+    def content_length(self) -> int | None:
+        value = self.header(b"content-length")
+        return int(value) if value is not None and value.isdigit() else None
+
+    @property
+    def is_chunked(self) -> bool:
+        return self.header(b"transfer-encoding") is not None
+
+    @property
+    def has_body(self) -> bool:
+        return self.is_chunked or bool(self.content_length)
+
+    @property
+    def is_websocket(self) -> bool:
+        return (
+            (self.header(b"upgrade") or b"").lower() == b"websocket"
+            and b"upgrade" in (self.header(b"connection") or b"").lower()
+            and self.method == "GET"
+            and not self.is_chunked
+            and not self.content_length
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer made by the host itself."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = field(default=())
+
+
+@dataclass(eq=False)
+class HttpError(Exception):
+    """An answer that refuses, in FC's form."""
+
+    status: int
+    code: str
+    message: str
+    retry_after_seconds: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {self.message}"
+
+
+def new_request_id() -> str:
+    return str(uuid.UUID(bytes=os.urandom(16), version=4))
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    return Response(status, json.dumps(value).encode(), ((b"content-type", b"application/json"),))
+
+
+def error_response(error: HttpError, request_id: str) -> Response:
+    """FC's error body: Code, Message, RequestId."""
+    body = json.dumps({"Code": error.code, "Message": error.message, "RequestId": request_id}).encode()
+    headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
+    if error.retry_after_seconds is not None:
+        headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+    return Response(error.status, body, tuple(headers))
+
+
+def check_head(head: Head) -> HttpError | None:
+    """Why a head must not be served, or None."""
+    lengths: list[bytes] = []
+    encodings: list[bytes] = []
+    hosts: list[bytes] = []
+    size = 0
+    for key, value in head.headers:
+        size += len(value)
+        if key == b"content-length":
+            lengths.append(value)
+        elif key == b"transfer-encoding":
+            encodings.append(value)
+        elif key == b"host":
+            hosts.append(value)
+    if len(lengths) > 1 or (lengths and encodings):
+        return HttpError(400, "InvalidArgument", "the request says in two ways where its body ends")
+    if lengths and not (lengths[0].isdigit() and lengths[0].isascii()):
+        return HttpError(400, "InvalidArgument", "content-length is not a number")
+    if encodings and (len(encodings) > 1 or encodings[0].strip().lower() != b"chunked"):
+        return HttpError(400, "InvalidArgument", "the only transfer-encoding supported is chunked")
+    if len(hosts) > 1 or (head.version == "1.1" and not hosts):
+        return HttpError(400, "InvalidArgument", "a request needs exactly one Host header")
+    if len(head.target) > MAX_PATH_BYTES:
+        return HttpError(400, "InvalidArgument", f"the path is longer than {MAX_PATH_BYTES} bytes")
+    if size > MAX_HEADER_BYTES:
+        return HttpError(
+            400, "InvalidArgument", f"the header values exceed {MAX_HEADER_BYTES} bytes together"
+        )
+    if lengths and int(lengths[0]) > MAX_BODY_BYTES:
+        return too_large()
+    if not head.target.startswith("/"):
+        return HttpError(400, "InvalidArgument", f"{head.method} needs a path that begins with /")
+    return None
+
+
+def too_large() -> HttpError:
+    return HttpError(400, "EntityTooLarge", f"the request body exceeds {MAX_BODY_BYTES} bytes")
+
+
+def origin_form(target: str) -> str:
+    """``http://host/path?q`` as ``/path?q``; anything else as it is."""
+    for scheme in ("http://", "https://"):
+        if target[: len(scheme)].lower() == scheme:
+            path = target[len(scheme) :].partition("/")[2]
+            return "/" + path
+    return target
+
+
+def upstream_head(head: Head, target: str, extra: Headers, *, fixed_length: int | None = None) -> bytes:
+    """The head that goes to the instance: no hop-by-hop and no client x-fc-* headers, framing made anew.
+
+    fixed_length: the body is held whole and has this many bytes, because the request was signed; the
+    signature ends here.
+    """
+    nominated = _nominated(head) if head.header(b"connection") else frozenset()
+    lines = [b"%s %s HTTP/1.1" % (head.method.encode(), target.encode("latin-1"))]
+    for key, value in head.headers:
+        if key in _HOP_BY_HOP or key in nominated or key.startswith(b"x-fc-"):
+            continue
+        if fixed_length is not None and (key == b"authorization" or key.startswith(b"x-acs-")):
+            continue
+        lines.append(key + b": " + value)
+    lines.extend(key + b": " + value for key, value in extra)
+    if head.is_websocket:
+        lines.append(b"connection: Upgrade\r\nupgrade: websocket")
+    elif fixed_length is not None:
+        lines.append(b"content-length: %d" % fixed_length)
+    elif head.is_chunked:
+        lines.append(b"transfer-encoding: chunked")
+    elif head.content_length is not None:
+        lines.append(b"content-length: %d" % head.content_length)
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _nominated(head: Head) -> frozenset[bytes]:
+    """Headers that the caller says end at the next hop; naming Host must not remove it."""
+    named = (value.split(b",") for key, value in head.headers if key == b"connection")
+    return frozenset(name.strip().lower() for names in named for name in names) - {b"host"}
+
+
+def relayed_head(status: int, reason: bytes, headers: Headers, extra: Headers, framing: Headers) -> bytes:
+    """The head of an instance's answer as the caller sees it."""
+    lines = [b"HTTP/1.1 %d %s" % (status, reason or _REASONS.get(status, b""))]
+    for key, value in headers:
+        lower = key.lower()
+        if lower in _RESPONSE_DROPPED or lower.startswith((b"x-fc-", b"x-tickover-")):
+            continue
+        lines.append(key + b": " + value)
+    lines.extend(key + b": " + value for key, value in (*extra, *framing))
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def render(response: Response, *, keep_alive: bool, head_only: bool = False, extra: Headers = ()) -> bytes:
+    """A whole answer of the host's own as bytes."""
+    lines = [b"HTTP/1.1 %d %s" % (response.status, _REASONS.get(response.status, b""))]
+    lines.extend(key + b": " + value for key, value in (*response.headers, *extra))
+    if response.status != HTTPStatus.NO_CONTENT:
+        lines.append(b"content-length: %d" % len(response.body))
+    lines.append(b"connection: " + (b"keep-alive" if keep_alive else b"close"))
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    return head if head_only or response.status == HTTPStatus.NO_CONTENT else head + response.body

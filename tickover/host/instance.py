@@ -1,0 +1,143 @@
+"""One instance in memory, and what its spec means here.
+
+Owns: the pool's record of an instance and the limits that a spec gives it. Promises: only the pool writes
+to it. Never: any I/O.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from tickover.fc.function import Function
+from tickover.host.clock import SECOND_NS, seconds_ns
+from tickover.host.model import DesiredPool, InstanceState, InstanceView
+
+LINGER_VARIABLE = "TICKOVER_LINGER_SECONDS"
+MAX_LINGER_SECONDS = 86400.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PoolKey:
+    """A reserved pool: one qualifier of one function."""
+
+    function_name: str
+    qualifier: str
+
+    def __str__(self) -> str:
+        return f"{self.function_name}.{self.qualifier}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """The times and bounds of all pools of a host.
+
+    linger_seconds: empty for so long before an instance is suspended; a function's environment variable
+    TICKOVER_LINGER_SECONDS overrides it. drain_max_seconds: a retired instance with requests is stopped
+    after so long (or its function's timeout, if shorter). stable_seconds: up for so long ends a back-off.
+    """
+
+    linger_seconds: float = 2.0
+    start_deadline_seconds: float = 120.0
+    wake_deadline_seconds: float = 5.0
+    stop_grace_seconds: float = 10.0
+    drain_max_seconds: float = 3600.0
+    queue_floor: int = 8
+    queue_wait_seconds: float = 60.0
+    max_starting: int = 4
+    backoff_first_seconds: float = 1.0
+    backoff_max_seconds: float = 60.0
+    stable_seconds: float = 60.0
+    heartbeat_seconds: float = 1.0
+    ledger_delay_seconds: float = 0.05
+    log_max_bytes: int = 16 * 1024 * 1024
+    logs_kept: int = 100
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """What the pool knows of one instance. Times are monotonic ns unless they say wall."""
+
+    instance_id: str
+    key: PoolKey
+    version_id: str
+    revision: str
+    spec: Function
+    idle_enabled: bool
+    created_mono_ns: int
+    created_wall_ns: int
+    state: InstanceState = InstanceState.CREATING
+    runtime: str = ""
+    ref: str = ""  # the runtime's handle of it; empty before it exists
+    pid: int | None = None
+    port: int | None = None
+    in_flight: int = 0
+    ready_mono_ns: int | None = None  # first time ready
+    empty_mono_ns: int = 0  # since when nothing is in flight
+    drain_mono_ns: int = 0
+    wake_mono_ns: int = 0  # when the last wake was asked for
+    destroyed_wall_ns: int | None = None
+    reason: str = ""
+
+    @property
+    def concurrency(self) -> int:
+        return self.spec.instance_concurrency or 1
+
+    @property
+    def free(self) -> int:
+        return max(0, self.concurrency - self.in_flight)
+
+    def view(self) -> InstanceView:
+        return InstanceView(
+            instance_id=self.instance_id,
+            function_name=self.key.function_name,
+            qualifier=self.key.qualifier,
+            version_id=self.version_id,
+            state=self.state,
+            in_flight=self.in_flight,
+            pid=self.pid,
+            port=self.port,
+            created_ns=self.created_wall_ns,
+            destroyed_ns=self.destroyed_wall_ns,
+            reason=self.reason,
+        )
+
+
+@dataclass(slots=True)
+class Crashes:
+    """Failures of one revision in a row. error: the last one, until an instance is ready again."""
+
+    count: int = 0
+    last_mono_ns: int = 0
+    error: str = ""
+    before_ready: bool = field(default=False)  # the last one failed to start
+
+
+def new_instance(pool: DesiredPool, mono_ns: int, wall_ns: int) -> Instance:
+    return Instance(
+        instance_id=f"i-{secrets.token_hex(6)}",
+        key=PoolKey(pool.function_name, pool.qualifier),
+        version_id=pool.version_id,
+        revision=pool.revision,
+        spec=pool.spec,
+        idle_enabled=pool.idle_enabled,
+        created_mono_ns=mono_ns,
+        created_wall_ns=wall_ns,
+    )
+
+
+def linger_ns(spec: Function, settings: PoolSettings) -> int:
+    """How long an empty instance stays awake."""
+    given = (spec.environment_variables or {}).get(LINGER_VARIABLE, "")
+    try:
+        seconds = float(given) if given else settings.linger_seconds
+    except ValueError:
+        seconds = settings.linger_seconds
+    if not 0.0 <= seconds <= MAX_LINGER_SECONDS:  # false for "nan" too
+        seconds = settings.linger_seconds
+    return seconds_ns(seconds)
+
+
+def drain_ns(spec: Function, settings: PoolSettings) -> int:
+    """How long a retired instance may go on with what it has."""
+    return min(seconds_ns(settings.drain_max_seconds), (spec.timeout or 86400) * SECOND_NS)

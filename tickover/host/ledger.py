@@ -1,0 +1,216 @@
+"""The meter: for what time each instance was starting, busy or idle.
+
+Owns: the intervals and request counts. Promises: intervals are only ever appended and closed; at any time an
+instance has at most one open; the next one starts at the very nanosecond the former ended, so the sum of all
+classes is the reserved time exactly. Changes are taken in memory with their time and written a moment later
+in one transaction (`flush`), so a kill costs that moment at most. Never: reads a clock, knows a price.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tickover.host.clock import SECOND_NS
+from tickover.host.db import Database
+from tickover.host.model import BillingClass
+
+REANCHOR_NS = SECOND_NS // 2  # a wall clock that was set by more than this is followed
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One instant on both clocks."""
+
+    mono_ns: int
+    wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A metered stretch of one instance. end is None while it is open."""
+
+    instance_id: str
+    billing_class: BillingClass
+    start: Moment
+    end: Moment | None
+
+
+@dataclass(slots=True)
+class _Open:
+    billing_class: BillingClass
+    start: Moment
+    row: int | None = None  # its row once written
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What has to be written: close the row of `closed` at `at`, insert `opened`."""
+
+    instance_id: str
+    closed: _Open | None
+    opened: _Open | None
+    at: Moment
+
+
+class Ledger:
+    """Intervals of the instances of one host, kept in the host's database."""
+
+    def __init__(self, database: Database, boot_id: str, now: Moment) -> None:
+        self._db = database
+        self._boot_id = boot_id
+        self._anchor = now
+        self._open: dict[str, _Open] = {}
+        self._changes: list[_Change] = []
+        self._requests: Counter[tuple[str, int]] = Counter()
+
+    def moment(self, mono_ns: int) -> Moment:
+        """An instant of the monotonic clock with the wall time that the ledger gives it."""
+        return Moment(mono_ns, self._anchor.wall_ns + mono_ns - self._anchor.mono_ns)
+
+    # -- what happens ----------------------------------------------------------------------------------
+
+    def enter(self, instance_id: str, billing_class: BillingClass | None, mono_ns: int) -> None:
+        """From now on the instance is of this class; None ends its metering."""
+        current = self._open.get(instance_id)
+        if (current.billing_class if current else None) is billing_class:
+            return
+        at = self.moment(mono_ns)
+        if current is not None and at.mono_ns < current.start.mono_ns:
+            raise ValueError(f"the meter of {instance_id} would run backwards. This is a bug in tickover.")
+        opened = _Open(billing_class, at) if billing_class else None
+        if opened:
+            self._open[instance_id] = opened
+        else:
+            del self._open[instance_id]
+        self._changes.append(_Change(instance_id, current, opened, at))
+
+    def served(self, function_name: str, mono_ns: int) -> None:
+        """A request is over."""
+        self._requests[function_name, self.moment(mono_ns).wall_ns // SECOND_NS] += 1
+
+    @property
+    def is_dirty(self) -> bool:
+        return bool(self._changes or self._requests)
+
+    def beat(self, now: Moment) -> None:
+        """Write what is pending and that the host was alive; follows a wall clock that was set."""
+        self.flush(now.mono_ns)
+        if abs(self.moment(now.mono_ns).wall_ns - now.wall_ns) > REANCHOR_NS:
+            self._anchor = now
+
+    def flush(self, mono_ns: int) -> None:
+        """Write what is pending, and the heartbeat, in one transaction."""
+        changes, requests = self._changes, self._requests
+        at = self.moment(mono_ns)
+        written: list[tuple[_Open, int]] = []
+        fresh: dict[int, int] = {}
+        with self._db.transaction() as connection:
+            for change in changes:
+                if change.closed is not None:
+                    row = change.closed.row or fresh[id(change.closed)]
+                    connection.execute(
+                        "UPDATE interval SET end_wall_ns = ?, end_mono_ns = ? WHERE interval_id = ?",
+                        (change.at.wall_ns, change.at.mono_ns, row),
+                    )
+                if change.opened is not None:
+                    row = self._insert(change.instance_id, change.opened)
+                    fresh[id(change.opened)] = row
+                    written.append((change.opened, row))
+            connection.executemany(
+                "INSERT INTO request_count VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
+                [(name, second, count) for (name, second), count in requests.items()],
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO heartbeat VALUES (1, ?, ?, ?)",
+                (self._boot_id, at.mono_ns, at.wall_ns),
+            )
+        for opened, row in written:
+            opened.row = row
+        # Only now: if the transaction failed, all of it is still to be written.
+        self._changes, self._requests = [], Counter()
+
+    def _insert(self, instance_id: str, opened: _Open) -> int:
+        return self._db.insert(
+            "INSERT INTO interval (instance_id, billing_class, boot_id, start_wall_ns, start_mono_ns) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (
+                instance_id,
+                opened.billing_class.value,
+                self._boot_id,
+                opened.start.wall_ns,
+                opened.start.mono_ns,
+            ),
+        )
+
+    # -- after a former host ---------------------------------------------------------------------------
+
+    def recover(self, living: Mapping[str, BillingClass | None]) -> None:
+        """Close what a former host left open, and go on with the instances that still live.
+
+        An interval is closed at the last heartbeat. An instance that lives on was reserved all the while,
+        so its next interval starts there, with the class that it has now. Times of another boot of the
+        machine are not comparable with ours; nothing lives across one.
+        """
+        beat = self._db.rows("SELECT boot_id, mono_ns, wall_ns FROM heartbeat")
+        left = self._db.rows(
+            "SELECT interval_id, instance_id, billing_class, boot_id, start_wall_ns, start_mono_ns "
+            "FROM interval WHERE end_mono_ns IS NULL ORDER BY interval_id"
+        )
+        ends: dict[str, Moment] = {}
+        with self._db.transaction() as connection:
+            for row, instance_id, _, boot, start_wall, start_mono in left:
+                end = Moment(start_mono, start_wall)
+                if beat and beat[0][0] == boot and beat[0][1] > start_mono:
+                    end = Moment(beat[0][1], max(beat[0][2], start_wall))
+                connection.execute(
+                    "UPDATE interval SET end_wall_ns = ?, end_mono_ns = ? WHERE interval_id = ?",
+                    (end.wall_ns, end.mono_ns, row),
+                )
+                if boot == self._boot_id:
+                    ends[instance_id] = end
+        for instance_id, billing_class in living.items():
+            if billing_class is not None:
+                opened = _Open(billing_class, ends.get(instance_id, self._anchor))
+                self._open[instance_id] = opened
+                self._changes.append(_Change(instance_id, None, opened, opened.start))
+        self.flush(self._anchor.mono_ns)
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def intervals(self, since_ns: int, until_ns: int) -> list[Interval]:
+        """What overlaps [since, until) on the wall clock, in order of start. Call `flush` first."""
+        found = self._db.rows(
+            "SELECT instance_id, billing_class, start_mono_ns, start_wall_ns, end_mono_ns, end_wall_ns "
+            "FROM interval WHERE start_wall_ns < ? AND (end_wall_ns IS NULL OR end_wall_ns > ?) "
+            "ORDER BY start_wall_ns, interval_id",
+            (until_ns, since_ns),
+        )
+        return [
+            Interval(name, BillingClass(kind), Moment(*start), None if end[0] is None else Moment(*end))
+            for name, kind, *times in found
+            for start, end in [(times[:2], times[2:])]
+        ]
+
+    def requests(self, since_ns: int, until_ns: int) -> dict[str, int]:
+        """Function name → requests that ended in the seconds that start in [since, until)."""
+        found = self._db.rows(
+            "SELECT function_name, SUM(requests) FROM request_count WHERE second >= ? AND second < ? "
+            "GROUP BY function_name ORDER BY function_name",
+            (-(-since_ns // SECOND_NS), -(-until_ns // SECOND_NS)),
+        )
+        return dict(found)
+
+
+def clip(interval: Interval, since_ns: int, until_ns: int, now: Moment) -> tuple[int, int, int]:
+    """(start wall, end wall, duration) of the part inside [since, until).
+
+    The duration is the monotonic one, less what the window cuts off on the wall clock.
+    """
+    end = interval.end or now
+    start_wall, end_wall = max(interval.start.wall_ns, since_ns), min(end.wall_ns, until_ns)
+    cut = (start_wall - interval.start.wall_ns) + (end.wall_ns - end_wall)
+    duration = max(0, end.mono_ns - interval.start.mono_ns - cut)
+    return start_wall, max(start_wall, end_wall), duration

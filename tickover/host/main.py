@@ -1,0 +1,169 @@
+"""`tickover host run`: the host in the foreground, and as the child that `tickover host start` spawns.
+
+Owns: the process: event loop, signals, log, exit code. Promises: SIGTERM and SIGINT drain and stop; a
+failure to start is one clear error and the exit code of its class. Never: daemonises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+
+from tickover.errors import ConfigError, Exit, TickoverError, render
+from tickover.host.ports import bind, check_listen
+from tickover.host.server import Host, HostPool, HostSettings, PoolNeeds, prepare, single_host, unwritable
+from tickover.host.store import database_error
+
+log = structlog.get_logger(__name__)
+Announce = Callable[[dict[str, Any]], None]
+
+
+def run_host(settings: HostSettings, announce: Announce) -> None:
+    """Serve until a signal or the admin API ends it. Raises TickoverError when it cannot start."""
+    check_listen(settings.listen_host, allow_remote=settings.allow_remote)
+    prepare(settings)
+    with single_host(settings.directory):
+        bound = bind(settings.listen_host, settings.port, settings.directory / "port")
+        try:
+            uvloop.run(_serve(Host(settings, bound, make_pool), announce))
+        except sqlite3.Error as err:
+            raise database_error(settings.directory / "host.db", err) from err
+        except OSError as err:
+            raise unwritable(settings.directory, err) from err
+        finally:
+            bound.sock.close()
+
+
+async def _serve(host: Host, announce: Announce) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, host.request_stop)
+    await host.run(announce)
+
+
+def make_pool(needs: PoolNeeds) -> HostPool:
+    """The real pool."""
+    from tickover.host.pool import ReservedPool  # the drivers it loads are slow to import
+
+    return ReservedPool(needs.registry, needs.db_path, needs.data_dir, needs.nas)
+
+
+def configure_log() -> None:
+    """Structured lines on stderr, which is host.log for a host started in the background."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def parse_nas(values: Sequence[str]) -> dict[str, Path]:
+    """``NAME=DIR`` arguments as a map of absolute folders."""
+    found: dict[str, Path] = {}
+    for value in values:
+        name, equals, folder = value.partition("=")
+        if not name or not equals or not folder or ":" in name:
+            raise ConfigError(
+                "nas-argument", "NAS argument is not NAME=DIR", f"--nas {value!r} names no folder."
+            )
+        path = Path(folder).expanduser().resolve()
+        if not path.is_dir():
+            raise ConfigError(
+                "nas-folder-absent", "NAS folder does not exist", f"--nas {name}: no folder {path}."
+            )
+        found[name] = path
+    return found
+
+
+def parse_listen(value: str) -> tuple[str, int | None]:
+    """``HOST``, ``HOST:PORT``, ``[::1]:PORT`` or ``:PORT``."""
+    host, colon, port = value.rpartition(":")
+    if not colon or value.endswith("]"):
+        host, port = value, ""
+    if port and not (port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(
+            "listen-argument", "Listen address is not HOST:PORT", f"{value!r} has no usable port."
+        )
+    return host.strip("[]") or "127.0.0.1", int(port) if port else None
+
+
+def settings_from(arguments: argparse.Namespace) -> HostSettings:
+    host, port = parse_listen(arguments.listen)
+    return HostSettings(
+        home=Path(arguments.home).resolve(),
+        listen_host=host,
+        port=arguments.port if arguments.port is not None else port,
+        nas=parse_nas(arguments.nas),
+        allow_remote=arguments.allow_remote,
+        grace_seconds=arguments.grace_seconds,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tickover.host.main")
+    run = parser.add_subparsers(dest="command", required=True).add_parser(
+        "run", help="serve in the foreground"
+    )
+    run.add_argument("--home", required=True, help="data home (.tickover)")
+    run.add_argument("--listen", default="127.0.0.1", metavar="HOST[:PORT]")
+    run.add_argument("--port", type=int)
+    run.add_argument("--nas", action="append", default=[], metavar="NAME=DIR")
+    run.add_argument("--allow-remote", action="store_true")
+    run.add_argument(
+        "--grace-seconds", type=float, default=HostSettings.__dataclass_fields__["grace_seconds"].default
+    )
+    run.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def _teller(descriptor: int | None) -> Announce:
+    """How the starter hears of success or failure: one JSON line on a pipe."""
+
+    def tell(facts: dict[str, Any]) -> None:
+        nonlocal descriptor
+        if descriptor is None:
+            return
+        with os.fdopen(descriptor, "w", encoding="utf-8") as pipe:
+            pipe.write(json.dumps(facts) + "\n")
+        descriptor = None
+
+    return tell
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code of the process."""
+    arguments = _parser().parse_args(argv)
+    configure_log()
+    tell = _teller(arguments.ready_fd)
+    began = time.monotonic()
+    try:
+        run_host(settings_from(arguments), tell)
+    except TickoverError as err:
+        sys.stderr.write(f"error: {render(err)}\n")
+        tell({"error": err.as_json()})
+        return int(err.exit_code)
+    log.info("ended", after_seconds=round(time.monotonic() - began, 1))
+    return int(Exit.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

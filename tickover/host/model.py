@@ -1,0 +1,183 @@
+"""The seam inside the host: what the declared side, the pool and the front door tell each other.
+
+Owns: the values and protocols between `registry` (what is declared), `pool` (what runs) and `door`
+(who asks). Promises: frozen data. Never: any decision, any I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from tickover.fc.function import Function
+
+LATEST = "LATEST"
+
+
+class InstanceState(Enum):
+    """Where an instance is in its life; the transitions are the table in `states`."""
+
+    CREATING = "creating"
+    STARTING = "starting"
+    WARMING = "warming"
+    READY = "ready"  # healthy, lingering, nothing in flight
+    BUSY = "busy"  # at least one request in flight
+    SUSPENDING = "suspending"
+    IDLE = "idle"  # frozen
+    WAKING = "waking"
+    DRAINING = "draining"  # takes no new request, finishes what it has
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class BillingClass(Enum):
+    """STARTING and BUSY are billed active, IDLE is billed idle (fc facts 3.4)."""
+
+    STARTING = "starting"
+    BUSY = "busy"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredPool:
+    """What one reserved pool should be now. One per (function, qualifier) with a ProvisionConfig.
+
+    version_id: "0" for LATEST, else the published version that the alias points at.
+    revision: changes whenever a new instance is needed (LATEST edited, alias moved, idle switch flipped).
+    target: instances that should be up now, schedules applied.
+    idle_enabled: alwaysAllocateGPU/CPU false: instances freeze when nothing is in flight.
+    """
+
+    function_name: str
+    qualifier: str
+    version_id: str
+    revision: str
+    spec: Function
+    target: int
+    idle_enabled: bool
+
+
+class Registry(Protocol):
+    """The declared side, as the pool sees it."""
+
+    def desired(self, now_ns: int) -> tuple[DesiredPool, ...]:
+        """All pools, sorted by (function, qualifier). now_ns: wall clock, nanoseconds since the epoch."""
+        ...
+
+    def next_change_ns(self, now_ns: int) -> int | None:
+        """Wall-clock time of the next firing or window edge that may change a target, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """An instance as people and the API see it."""
+
+    instance_id: str
+    function_name: str
+    qualifier: str
+    version_id: str
+    state: InstanceState
+    in_flight: int
+    pid: int | None
+    port: int | None
+    created_ns: int
+    destroyed_ns: int | None = None
+    reason: str = ""  # why it failed or stopped
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """What GetProvisionConfig reports: target now in force, instances of the wanted revision that are up."""
+
+    target: int
+    current: int
+    current_error: str = ""
+
+
+@dataclass(eq=False)
+class Refused(Exception):
+    """A request that gets no instance. status/code/message as FC would answer; retry_after in seconds."""
+
+    status: int
+    code: str
+    message: str
+    retry_after_seconds: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {self.message}"
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to send one request to one instance. Give it back with `Pool.release` exactly once."""
+
+    instance_id: str
+    function_name: str
+    qualifier: str
+    version_id: str
+    host: str
+    port: int
+    woke: bool  # this request made the instance wake
+    waited_ns: int  # from acquire to grant
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """Metered time of one (function, version, class), with the spec it is priced by. Durations in ns."""
+
+    function_name: str
+    instance_id: str
+    billing_class: BillingClass
+    start_ns: int  # wall clock
+    end_ns: int  # wall clock; equals "now" for an interval still open
+    duration_ns: int  # monotonic; the figure that is billed
+    cpu: float
+    memory_mb: int
+    disk_mb: int
+    gpu_type: str  # "" without a GPU
+    gpu_memory_mb: int
+
+
+class Pool(Protocol):
+    """What runs. The one owner of instances and of the meter."""
+
+    async def start(self) -> None:
+        """Open the ledger, adopt or end what a former host left, begin to reconcile."""
+        ...
+
+    async def stop(self, *, keep_instances: bool) -> None:
+        """Stop reconciling; keep_instances leaves the model servers running for the next host to adopt."""
+        ...
+
+    def notify(self) -> None:
+        """Something declared has changed: reconcile soon."""
+        ...
+
+    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue."""
+        ...
+
+    def release(self, lease: Lease, *, failed: bool = False) -> None:
+        """The request is over (failed: the instance could not be reached or broke the connection)."""
+        ...
+
+    async def wake(self, function_name: str, qualifier: str) -> int:
+        """Wake the idle instances of a pool; how many are awake then."""
+        ...
+
+    async def retire(self, function_name: str, qualifier: str | None = None) -> None:
+        """Drain and stop all instances of a function (or one qualifier); returns when they are gone."""
+        ...
+
+    def status(self, function_name: str, qualifier: str) -> PoolStatus: ...
+    def instances(self, function_name: str | None = None) -> tuple[InstanceView, ...]: ...
+    def usage(self, since_ns: int, until_ns: int) -> tuple[UsageRow, ...]: ...
+    def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
+        """Function name → requests finished in the window (billed per 10,000 calls)."""
+        ...
+
+    def log_path(self, instance_id: str) -> str | None: ...

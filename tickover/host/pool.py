@@ -1,0 +1,375 @@
+"""The one owner of instances: reserved pools kept at their targets, requests given to instances.
+
+Owns: the instances. Promises: their state changes only in `_happened`, by the table in `states`, on the event
+loop's thread and without an await in between; slow work runs beside (`works`) and comes back as an event;
+whoever waits is looked at after every change. Never: decides (`scheduler` and `admission` do).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import structlog
+
+from tickover.host.adoption import GONE_REASON, STRANDED_REASON, adopted_state
+from tickover.host.clock import SECOND_NS, Clock, SystemClock
+from tickover.host.desk import Desk
+from tickover.host.instance import Instance, PoolKey, PoolSettings, linger_ns, new_instance
+from tickover.host.meter import Meter
+from tickover.host.model import (
+    DesiredPool,
+    InstanceState,
+    InstanceView,
+    Lease,
+    PoolStatus,
+    Refused,
+    Registry,
+    UsageRow,
+)
+from tickover.host.roster import Roster
+from tickover.host.runtimes import logs
+from tickover.host.runtimes.base import Condition, Runtime
+from tickover.host.runtimes.process import ProcessRuntime
+from tickover.host.scheduler import Start, Tell, decide
+from tickover.host.states import LIVING, SERVING, UP, Effect, Event, step
+from tickover.host.works import Surroundings, Works
+
+__all__ = ["PoolSettings", "ReservedPool"]
+
+log = structlog.get_logger(__name__)
+
+_LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a schedule
+_TIDY_BEATS = 15
+_STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
+_NOTED = frozenset(
+    {InstanceState.DRAINING, InstanceState.STOPPING, InstanceState.FAILED, InstanceState.STOPPED}
+)
+_ADOPTION_EFFECT = {InstanceState.STARTING: Effect.CHECK_HEALTH, InstanceState.STOPPING: Effect.STOP}
+
+
+class ReservedPool:
+    """The pools of one host; satisfies `tickover.host.model.Pool`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        db_path: Path,
+        data_dir: Path,
+        nas: Mapping[str, Path],
+        clock: Clock | None = None,
+        on_change: Callable[[], None] | None = None,
+        settings: PoolSettings | None = None,
+        runtimes: Iterable[Runtime] | None = None,
+    ) -> None:
+        self._registry = registry
+        self._db_path = db_path
+        self._clock = clock or SystemClock()
+        self._on_change = on_change or (lambda: None)
+        self._settings = settings or PoolSettings()
+        found = (ProcessRuntime(),) if runtimes is None else tuple(runtimes)
+        self._runtimes: dict[str, Runtime] = {runtime.name: runtime for runtime in found}
+        self._around = Surroundings(self._runtimes, dict(nas), data_dir, self._clock, self._settings)
+        self._roster = Roster()
+        self._works = Works(self._around, self._happened, self._record, self._roster.ports)
+        self._desk = Desk(self._roster, self._clock, self._settings, self._happened, self._host_of)
+        self._retiring: list[tuple[str, str | None]] = []
+        self._is_stale = True  # the registry has to be asked again
+        self._is_open = False
+        self._look_ns = 0  # when the reconciler looks again
+        self._kicked = asyncio.Event()
+        self._watchers: set[asyncio.Future[None]] = set()  # of any change
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- open and close --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self._meter = Meter(self._db_path, self._clock, self._settings.ledger_delay_seconds)
+        self._is_open = True
+        gone = self._adopt()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._reconcile_for_ever()),
+            loop.create_task(self._beat_for_ever()),
+            loop.create_task(self._sweep(gone)),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(_tell_end)
+
+    def _adopt(self) -> list[Instance]:
+        """Take over what a former host left running; the instances that are gone."""
+        gone: list[Instance] = []
+        adopted: list[Instance] = []
+        for instance in self._meter.living():
+            runtime = self._runtimes.get(instance.runtime)
+            condition = runtime.condition(instance.ref) if runtime else Condition.GONE
+            state = adopted_state(instance.state, condition)
+            if state is None:
+                instance.state = InstanceState.STOPPED
+                instance.reason = instance.reason or GONE_REASON
+                instance.destroyed_wall_ns = self._clock.wall_ns()
+                self._meter.note(instance)
+                gone.append(instance)
+                continue
+            if state is InstanceState.STOPPING:
+                instance.reason = instance.reason or STRANDED_REASON
+            instance.state = state
+            instance.empty_mono_ns = self._clock.mono_ns()
+            if state in UP:
+                instance.ready_mono_ns = instance.empty_mono_ns
+            adopted.append(instance)
+        self._meter.recover(adopted)
+        for instance in adopted:
+            self._roster.add(instance)
+            self._works.watch(instance)
+            self._works.do(_ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
+            log.info("adopted", instance=instance.instance_id, state=instance.state.value, pid=instance.pid)
+        return gone
+
+    async def _sweep(self, gone: list[Instance]) -> None:
+        for instance in gone:
+            await self._works.sweep(instance)
+
+    async def stop(self, *, keep_instances: bool) -> None:
+        if not self._is_open:
+            return
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._desk.close()
+        if not keep_instances:
+            await self._stop_all()
+        self._is_open = False
+        await self._works.abandon()
+        self._meter.close()
+
+    async def _stop_all(self) -> None:
+        reason = "the host was stopped"
+        for instance in list(self._roster.instances.values()):
+            self._happened(instance, Event.RETIRED, reason)
+            if instance.state is InstanceState.DRAINING:
+                self._happened(instance, Event.DRAINED, reason)
+        try:
+            async with asyncio.timeout(self._settings.stop_grace_seconds + _STOP_EXTRA_SECONDS):
+                while self._roster.instances:
+                    await self._next_change()
+        except TimeoutError:
+            log.error("instances could not be ended", instances=sorted(self._roster.instances))
+
+    def runtimes(self) -> Mapping[str, str]:
+        """Runtime name → how it isolates instances here."""
+        return {name: runtime.describe() for name, runtime in self._runtimes.items()}
+
+    # -- loops -----------------------------------------------------------------------------------------
+
+    def notify(self) -> None:
+        self._is_stale = True
+        self._kicked.set()
+
+    async def _reconcile_for_ever(self) -> None:
+        while True:
+            self._kicked.clear()
+            seconds = self._reconcile()
+            self._look_ns = self._clock.mono_ns() + round(seconds * SECOND_NS)
+            timer = asyncio.ensure_future(self._clock.sleep(seconds))
+            kick = asyncio.ensure_future(self._kicked.wait())
+            try:
+                done, _ = await asyncio.wait({timer, kick}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+                kick.cancel()
+            self._is_stale = self._is_stale or timer in done
+
+    def _reconcile(self) -> float:
+        """Do what is due; how many seconds until it has to be looked at again."""
+        self._refresh()
+        roster, now = self._roster, self._clock.mono_ns()
+        decision = decide(
+            roster.pools.values(), roster.instances.values(), roster.crashes, now, self._settings
+        )
+        for effect in decision.effects:
+            match effect:
+                case Start(pool):
+                    self._start_one(pool)
+                case Tell(instance_id, event, reason):
+                    instance = roster.instances.get(instance_id)
+                    if instance is not None:  # an effect before this one may have ended it
+                        self._happened(instance, event, reason)
+        waits = [_LOOK_AGAIN_SECONDS]
+        if decision.next_ns is not None:
+            waits.append((decision.next_ns - now) / SECOND_NS)
+        wall = self._clock.wall_ns()
+        change = self._registry.next_change_ns(wall)
+        if change is not None:
+            waits.append((change - wall) / SECOND_NS)
+        return max(0.0, min(waits))
+
+    def _refresh(self) -> None:
+        """Ask the registry again if it may have changed."""
+        if self._is_stale:
+            self._is_stale = False
+            self._roster.want(self._registry.desired(self._clock.wall_ns()), self._retiring)
+            self._desk.pump_all()
+            self._kicked.set()
+
+    async def _beat_for_ever(self) -> None:
+        beats = 0
+        while True:
+            await self._clock.sleep(self._settings.heartbeat_seconds)
+            self._meter.beat()
+            beats += 1
+            if beats % _TIDY_BEATS == 0:
+                self._tidy_logs()
+                self._roster.forgive(self._clock.mono_ns(), self._settings)
+
+    def _tidy_logs(self) -> None:
+        living = set(self._roster.instances)
+        try:
+            for instance_id in living:
+                logs.cut(self._around.log_path(instance_id), self._settings.log_max_bytes)
+            logs.tidy(self._around.log_dir, living, self._settings.logs_kept)
+        except OSError as error:
+            log.warning("logs could not be tidied", error=str(error))
+
+    # -- the one place where state changes -------------------------------------------------------------
+
+    def _happened(self, instance: Instance, event: Event, reason: str = "") -> None:
+        former = instance.state
+        move = step(former, event) if self._is_open else None
+        if move is None:
+            return
+        now = self._clock.mono_ns()
+        instance.state = move.state
+        instance.reason = reason or instance.reason
+        self._stamp(instance, event, now)
+        self._meter.entered(instance, now)
+        if move.state is InstanceState.FAILED and former in LIVING:
+            failures = self._roster.crashed(instance, now, self._settings).count
+            name, pool = instance.instance_id, str(instance.key)
+            log.warning(
+                "instance failed", instance=name, pool=pool, failures=failures, reason=instance.reason
+            )
+        if move.effect is Effect.FORGET:
+            instance.destroyed_wall_ns = self._clock.wall_ns()
+            self._roster.remove(instance)
+        if event is Event.WARMED or move.effect is Effect.FORGET or move.state in _NOTED - {former}:
+            self._meter.note(instance)
+        self._works.do(move.effect, instance)
+        self._changed(instance, event)
+
+    def _stamp(self, instance: Instance, event: Event, now: int) -> None:
+        match event:
+            case Event.WARMED:
+                instance.ready_mono_ns = instance.empty_mono_ns = now
+                self._roster.ready(instance)
+                took_ms = (now - instance.created_mono_ns) // 1_000_000
+                log.info("ready", instance=instance.instance_id, pool=str(instance.key), took_ms=took_ms)
+            case Event.EMPTIED | Event.WOKEN | Event.FREEZE_FAILED:
+                instance.empty_mono_ns = now
+            case Event.WAKE_ASKED:
+                instance.wake_mono_ns = now
+            case Event.RETIRED:
+                instance.drain_mono_ns = now
+
+    def _changed(self, instance: Instance, event: Event) -> None:
+        self._desk.pump(instance.key)
+        if not self._can_wait(instance, event):
+            self._kicked.set()
+        for watcher in self._watchers:
+            if not watcher.done():
+                watcher.set_result(None)
+        self._watchers.clear()
+        self._on_change()
+
+    def _can_wait(self, instance: Instance, event: Event) -> bool:
+        """Whether the reconciler looks early enough anyhow: requests come and go far more often than it."""
+        if event is Event.EMPTIED and instance.state is InstanceState.READY:
+            return self._look_ns <= instance.empty_mono_ns + linger_ns(instance.spec, self._settings)
+        return event is Event.ADMITTED
+
+    async def _next_change(self) -> None:
+        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watchers.add(watcher)
+        await watcher
+
+    def _start_one(self, pool: DesiredPool) -> None:
+        instance = new_instance(pool, self._clock.mono_ns(), self._clock.wall_ns())
+        self._roster.add(instance)
+        self._works.create(instance)
+        self._on_change()
+
+    def _record(self, instance: Instance) -> None:
+        self._meter.insert(instance)
+
+    def _host_of(self, instance: Instance) -> str:
+        return self._runtimes[instance.runtime].host
+
+    # -- requests --------------------------------------------------------------------------------------
+
+    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+        if not self._is_open:
+            raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
+        self._refresh()
+        return await self._desk.acquire(PoolKey(function_name, qualifier))
+
+    def release(self, lease: Lease, *, failed: bool = False) -> None:
+        if not failed and self._is_open:
+            self._meter.served(lease.function_name)
+        instance = self._desk.give_back(lease)
+        if failed and self._is_open and instance.state in SERVING:
+            self._works.check(instance)
+
+    # -- pools -----------------------------------------------------------------------------------------
+
+    async def wake(self, function_name: str, qualifier: str) -> int:
+        self._refresh()
+        key = PoolKey(function_name, qualifier)
+        if key not in self._roster.pools:
+            raise Refused(404, "ProvisionConfigNotFound", f"{key} has no reserved instances")
+        asked: set[str] = set()
+        while True:
+            for instance in list(self._roster.of(key)):
+                if instance.state is InstanceState.IDLE and instance.instance_id not in asked:
+                    asked.add(instance.instance_id)
+                    self._happened(instance, Event.WAKE_ASKED)
+            states = [instance.state for instance in self._roster.of(key)]
+            if InstanceState.WAKING not in states and InstanceState.SUSPENDING not in states:
+                return sum(state in SERVING for state in states)
+            await self._next_change()
+
+    async def retire(self, function_name: str, qualifier: str | None = None) -> None:
+        entry = (function_name, qualifier)
+        self._retiring.append(entry)
+        try:
+            self.notify()
+            while there := self._roster.matching(function_name, qualifier):
+                for instance in there:
+                    if instance.state in LIVING:
+                        self._happened(instance, Event.RETIRED, "its pool was retired")
+                await self._next_change()
+        finally:
+            self._retiring.remove(entry)
+            self.notify()
+
+    def status(self, function_name: str, qualifier: str) -> PoolStatus:
+        self._refresh()
+        return self._roster.status(PoolKey(function_name, qualifier))
+
+    def instances(self, function_name: str | None = None) -> tuple[InstanceView, ...]:
+        return self._roster.views(function_name)
+
+    def usage(self, since_ns: int, until_ns: int) -> tuple[UsageRow, ...]:
+        return self._meter.usage(since_ns, until_ns)
+
+    def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
+        return self._meter.requests(since_ns, until_ns)
+
+    def log_path(self, instance_id: str) -> str | None:
+        path = self._around.log_path(instance_id)
+        return str(path) if path.is_file() else None
+
+
+def _tell_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("the pool's loop has ended. This is a bug in tickover.", exc_info=error)

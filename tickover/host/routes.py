@@ -1,0 +1,177 @@
+"""Where a request goes: the API, the admin API, a function's own URL, or a custom domain.
+
+Owns: the routing table made from the declared triggers and domains. Promises: `decide` is a function of
+(table, head); exact beats wildcard and the longest prefix wins. Never: checks a credential, waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tickover.host.auth import AuthRule, domain_rule, trigger_rule
+from tickover.host.http import Head, HttpError
+from tickover.host.model import LATEST
+from tickover.host.registry import ObjectRegistry
+from tickover.host.store import Kind
+
+API_PREFIX = "/2023-03-30"
+ADMIN_PREFIX = "/_tickover/v1"
+FUNCTION_PREFIX = "/fn/"
+
+
+@dataclass(frozen=True, slots=True)
+class ToApi:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ToAdmin:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ToFunction:
+    """An invocation through an HTTP trigger; target is what the instance gets."""
+
+    function_name: str
+    qualifier: str
+    target: str
+    auth: AuthRule
+
+
+Decision = ToApi | ToAdmin | ToFunction | HttpError
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRoute:
+    auth: AuthRule
+    methods: frozenset[str]
+    has_own_url: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PathRoute:
+    path: str
+    function_name: str
+    qualifier: str
+    methods: frozenset[str]
+
+    def matches(self, path: str) -> bool:
+        return path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Exact first, then the longest."""
+        return (self.path.endswith("*"), -len(self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRoute:
+    auth: AuthRule | None
+    paths: tuple[PathRoute, ...]
+
+
+class RouteTable:
+    """Triggers and domains, compiled once per change of the registry."""
+
+    def __init__(self, registry: ObjectRegistry) -> None:
+        self._functions = frozenset(row.name for row in registry.select(Kind.FUNCTION))
+        self._triggers: dict[tuple[str, str], TriggerRoute] = {}
+        for row in registry.select(Kind.TRIGGER):
+            if row.body["triggerType"] == "http":
+                key = (row.parent, row.body.get("qualifier") or LATEST)
+                self._triggers[key] = _trigger_route(row.body)
+        self._domains = {row.name.lower(): _domain_route(row.body) for row in registry.select(Kind.DOMAIN)}
+
+    def decide(self, head: Head) -> Decision:
+        """Where this request goes, or FC's refusal."""
+        if self._domains and (domain := self._domain(head.host)) is not None:
+            return self._by_domain(head, domain)
+        path = head.path
+        if path.startswith(FUNCTION_PREFIX):
+            return self._by_path(head)
+        if path.startswith(API_PREFIX + "/"):
+            return ToApi()
+        if path.startswith(ADMIN_PREFIX + "/"):
+            return ToAdmin()
+        return HttpError(404, "DomainRouteNotFound", f"no custom domain {head.host!r} and no API at {path!r}")
+
+    def _domain(self, host: str) -> DomainRoute | None:
+        found = self._domains.get(host)
+        if found is None and "." in host:
+            found = self._domains.get("*." + host.partition(".")[2])
+        return found
+
+    def _by_domain(self, head: Head, domain: DomainRoute) -> Decision:
+        fitting = [r for r in domain.paths if r.matches(head.path)]
+        if not fitting:
+            return HttpError(404, "DomainRouteNotFound", f"domain {head.host} has no route for {head.path}")
+        route = next((r for r in fitting if not r.methods or head.method in r.methods), None)
+        if route is None:
+            return HttpError(405, "MethodNotAllowed", f"no route for {head.path} takes {head.method}")
+        return self._to_function(head, route.function_name, route.qualifier, head.target, domain.auth)
+
+    def _by_path(self, head: Head) -> Decision:
+        name, _, rest = head.path[len(FUNCTION_PREFIX) :].partition("/")
+        function_name, _, qualifier = name.partition(".")
+        query = head.query
+        target = "/" + rest + ("?" + query if query else "")
+        trigger = self._triggers.get((function_name, qualifier or LATEST))
+        if trigger is not None and not trigger.has_own_url:
+            return HttpError(403, "AccessDenied", f"the own URL of function {function_name} is disabled")
+        return self._to_function(head, function_name, qualifier or LATEST, target, None)
+
+    def _to_function(
+        self, head: Head, function_name: str, qualifier: str, target: str, auth: AuthRule | None
+    ) -> Decision:
+        if function_name not in self._functions:
+            return HttpError(404, "FunctionNotFound", f"function '{function_name}' does not exist")
+        trigger = self._triggers.get((function_name, qualifier))
+        if trigger is None:
+            return HttpError(
+                404,
+                "TriggerNotFound",
+                f"function '{function_name}' has no HTTP trigger for qualifier '{qualifier}'",
+            )
+        if trigger.methods and head.method not in trigger.methods:
+            return HttpError(405, "MethodNotAllowed", f"{head.method} is not among the trigger's methods")
+        return ToFunction(function_name, qualifier, target, auth or trigger.auth)
+
+
+class RouteCache:
+    """The table of the registry as it is now."""
+
+    def __init__(self, registry: ObjectRegistry) -> None:
+        self._registry = registry
+        self._generation = -1
+        self._table = RouteTable(registry)
+
+    def current(self) -> RouteTable:
+        if self._generation != self._registry.generation:
+            self._table = RouteTable(self._registry)
+            self._generation = self._registry.generation
+        return self._table
+
+
+def _trigger_route(body: dict[str, Any]) -> TriggerRoute:
+    rule, config = trigger_rule(body.get("triggerConfig"))
+    return TriggerRoute(
+        auth=rule,
+        methods=frozenset(config.get("methods") or ()),
+        has_own_url=not config.get("disableURLInternet", False),
+    )
+
+
+def _domain_route(body: dict[str, Any]) -> DomainRoute:
+    routes = (body.get("routeConfig") or {}).get("routes") or ()
+    paths = tuple(
+        PathRoute(
+            path=route.get("path") or "/*",
+            function_name=route.get("functionName") or "",
+            qualifier=route.get("qualifier") or LATEST,
+            methods=frozenset(route.get("methods") or ()),
+        )
+        for route in routes
+    )
+    return DomainRoute(domain_rule(body.get("authConfig")), tuple(sorted(paths, key=lambda r: r.rank)))

@@ -1,0 +1,279 @@
+"""Instances as processes of this machine.
+
+Owns: birth, freezing and end of an instance's processes. Promises: each instance is a session of its own;
+its first process waits until its handle is recorded; its mounts are seen by itself only; after `stop` none of
+its processes is left. Never: keeps an instance from outliving the host (the next one adopts it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tickover.host.runtimes import launch, procfs
+from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
+from tickover.host.runtimes.command import Command, build
+from tickover.host.runtimes.logs import open_log
+
+IMAGE_SCHEME = "process://"
+_STOP_WAIT_SECONDS = 1.0  # for the kernel to report a stopped process
+_KILL_WAIT_SECONDS = 5.0
+_PIPE_BYTES = 65536
+# Python ignores these and an ignored signal stays ignored across exec.
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGXFSZ)
+_PROBE = (
+    "import errno, sys\n"
+    "folder = sys.argv[1]\n"
+    "assert open(folder + '/probe').read() == 'here'\n"
+    "try:\n    open(folder + '/other', 'w')\n"
+    "except OSError as error:\n    sys.exit(error.errno != errno.EROFS)\n"
+    "sys.exit(1)\n"
+)
+
+
+class ProcessRuntime:
+    """The runtime of ``process://`` images."""
+
+    name = "process"
+    host = "127.0.0.1"
+
+    def __init__(self) -> None:
+        self._can_mount: bool | None = None
+        self._mount_trouble = ""
+
+    def accepts(self, image: str) -> bool:
+        return image.startswith(IMAGE_SCHEME)
+
+    def describe(self) -> str:
+        if self._can_mount is None:
+            return "process: NAS mounts not tried yet"
+        if self._can_mount:
+            return "process: NAS folders are read-only mounts in a mount namespace"
+        return f"process: mountDir is replaced in the command by the real folder ({self._mount_trouble})"
+
+    # -- start -----------------------------------------------------------------------------------------
+
+    async def spawn(self, plan: LaunchPlan, record: Callable[[Handle], None]) -> Handle:
+        has_mounts = bool(plan.spec.nas_config and plan.spec.nas_config.mount_points)
+        can_mount = await self.can_mount() if has_mounts else False
+        command = build(plan, os.environ, Path(sys.executable).parent, can_mount=can_mount)
+        try:
+            log = open_log(plan.log_path)
+            try:
+                pid, pipe = _born(log)
+            finally:
+                os.close(log)
+        except OSError as error:
+            raise RuntimeFailed(f"no process could be started: {error.strerror}") from error
+        with contextlib.closing(_Pipe(pipe)) as word:
+            identity = procfs.identify(pid)
+            if identity is None:
+                raise RuntimeFailed("the process ended before it began")
+            handle = Handle(str(identity), pid)
+            record(handle)  # if this fails, the pipe closes and the process ends
+            try:
+                word.send(_plan_text(command, plan.work_dir))
+            except OSError as error:
+                raise RuntimeFailed(f"the process did not take its plan: {error.strerror}") from error
+        return handle
+
+    async def can_mount(self) -> bool:
+        """Whether this kernel lets us mount in a namespace; tried once, for real."""
+        if self._can_mount is None:
+            self._mount_trouble = await asyncio.to_thread(try_mount)
+            self._can_mount = not self._mount_trouble
+        return self._can_mount
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def condition(self, ref: str) -> Condition:
+        stat = procfs.find(procfs.parse_identity(ref))
+        if stat is None or not stat.is_alive:
+            return Condition.GONE
+        return Condition.FROZEN if stat.is_stopped else Condition.RUNNING
+
+    def watch(self, ref: str, on_exit: Callable[[ExitStatus], None]) -> Callable[[], None]:
+        identity = procfs.parse_identity(ref)
+        loop = asyncio.get_running_loop()
+        try:
+            descriptor = os.pidfd_open(identity.pid)
+        except ProcessLookupError:
+            return loop.call_soon(on_exit, ExitStatus()).cancel
+        if procfs.find(identity) is None:  # another process has the number now
+            os.close(descriptor)
+            return loop.call_soon(on_exit, ExitStatus()).cancel
+        is_watching = True
+
+        def unwatch() -> None:
+            nonlocal is_watching
+            if is_watching:
+                is_watching = False
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
+
+        def ended() -> None:
+            status = _reap(identity.pid)
+            unwatch()
+            on_exit(status)
+
+        loop.add_reader(descriptor, ended)
+        return unwatch
+
+    async def freeze(self, ref: str) -> None:
+        identity = self._living(ref)
+        _signal_group(identity.pid, signal.SIGSTOP)
+        deadline = asyncio.get_running_loop().time() + _STOP_WAIT_SECONDS
+        while self.condition(ref) is Condition.RUNNING:
+            if asyncio.get_running_loop().time() > deadline:
+                _signal_group(identity.pid, signal.SIGCONT)
+                raise RuntimeFailed("the process could not be stopped")
+            await asyncio.sleep(0.001)
+        self._living(ref)
+
+    async def thaw(self, ref: str) -> None:
+        _signal_group(self._living(ref).pid, signal.SIGCONT)
+
+    def _living(self, ref: str) -> procfs.Identity:
+        identity = procfs.parse_identity(ref)
+        if self.condition(ref) is Condition.GONE:
+            raise RuntimeFailed("the process has ended")
+        return identity
+
+    # -- end -------------------------------------------------------------------------------------------
+
+    async def stop(self, instance_id: str, ref: str, grace_seconds: float) -> None:
+        identity = procfs.parse_identity(ref)
+        if self.condition(ref) is not Condition.GONE:
+            # The signal first: a frozen process meets it before anything else when it goes on.
+            _signal_group(identity.pid, signal.SIGTERM if grace_seconds > 0 else signal.SIGKILL)
+            _signal_group(identity.pid, signal.SIGCONT)
+        if not await _until_empty(identity, instance_id, grace_seconds):
+            for _ in range(3):  # a process may be born while its parent is being killed
+                for member in procfs.members(identity, instance_id):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(member.pid, signal.SIGKILL)
+                if await _until_empty(identity, instance_id, _KILL_WAIT_SECONDS):
+                    break
+        _reap(identity.pid)
+
+
+class _Pipe:
+    """The writing end of a new process's standard input."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, text: bytes) -> None:
+        """All of it at once: the pipe is made as large as the text, so that the write does not wait."""
+        if len(text) > _PIPE_BYTES:
+            fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, len(text))
+        while text:
+            text = text[os.write(self._descriptor, text) :]
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _born(log: int) -> tuple[int, int]:
+    """A process that waits for its plan: its id and the end of the pipe to write the plan to."""
+    reading, writing = os.pipe()
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", launch.__file__],
+            {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, reading, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+    except OSError:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    return pid, writing
+
+
+def _plan_text(command: Command, work_dir: Path) -> bytes:
+    plan = {
+        "argv": command.argv,
+        "env": dict(command.env),
+        "cwd": str(work_dir),
+        "mounts": [{"source": real, "target": seen} for real, seen in command.mounts],
+    }
+    return json.dumps(plan).encode() + b"\n"
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # ended meanwhile: the watcher tells
+        os.killpg(pid, number)
+
+
+def _reap(pid: int) -> ExitStatus:
+    """How a process ended, if it was our child and nobody asked before."""
+    try:
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return ExitStatus()
+    if found is None:
+        return ExitStatus()
+    if found.si_code == os.CLD_EXITED:
+        return ExitStatus(code=found.si_status)
+    return ExitStatus(signal=signal.Signals(found.si_status).name)
+
+
+async def _until_empty(identity: procfs.Identity, instance_id: str, seconds: float) -> bool:
+    """Whether all processes of an instance were gone in time."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    pause = 0.005
+    while procfs.members(identity, instance_id):
+        if loop.time() >= deadline:
+            return False
+        await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
+        pause = min(pause * 1.5, 0.1)
+    return True
+
+
+def try_mount() -> str:
+    """Mount a folder where none is, read-only, in a process of its own. Empty if it works, else why not."""
+    with tempfile.TemporaryDirectory(prefix="tickover-try-") as folder:
+        source, target = Path(folder, "source"), Path(folder, "not", "there")
+        source.mkdir()
+        (source / "probe").write_text("here")
+        plan = Command(
+            (sys.executable, "-I", "-S", "-c", _PROBE, str(target)),
+            {"LANG": "C.UTF-8"},
+            mounts=((str(source), str(target)),),
+        )
+        said = Path(folder, "said")
+        log = open_log(said)
+        try:
+            pid, pipe = _born(log)
+        except OSError as error:
+            return f"no process could be started: {error.strerror}"
+        finally:
+            os.close(log)
+        with contextlib.closing(_Pipe(pipe)) as word, contextlib.suppress(BrokenPipeError):
+            word.send(_plan_text(plan, Path(folder)))
+        _, status = os.waitpid(pid, 0)
+        if target.exists() or Path(folder, "not").exists():
+            return "a trial mount left a folder behind"
+        if status != 0:
+            return (
+                said.read_text(errors="replace").strip().removeprefix("tickover: ") or "a trial mount failed"
+            )
+        return ""

@@ -1,0 +1,179 @@
+"""What should happen to the pools now: a function of what is wanted, what is there, and the time.
+
+Owns: how many instances start and which ones go, in which order; when an empty one is suspended; how long a
+crashing revision waits. Promises: pure, no clock, no I/O; the same input gives the same effects in the same
+order. New before old: instances of a former revision serve until `target` new ones are up. Never: changes an
+instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tickover.host.clock import seconds_ns
+from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings, drain_ns, linger_ns
+from tickover.host.model import DesiredPool, InstanceState
+from tickover.host.states import LIVING, STARTING, UP, Event
+
+CrashKey = tuple[PoolKey, str]  # (pool, revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start one more instance of a pool."""
+
+    pool: DesiredPool
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """An event for an instance, decided by the scheduler."""
+
+    instance_id: str
+    event: Event
+    reason: str = ""
+
+
+Do = Start | Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now, and when to look again even if nothing happens (monotonic ns)."""
+
+    effects: tuple[Do, ...]
+    next_ns: int | None
+
+    def to_text(self) -> str:
+        """One effect a line."""
+        return "\n".join(_text(effect) for effect in self.effects)
+
+
+def decide(
+    pools: Iterable[DesiredPool],
+    instances: Iterable[Instance],
+    crashes: Mapping[CrashKey, Crashes],
+    now_ns: int,
+    settings: PoolSettings,
+) -> Decision:
+    """All effects that are due now."""
+    there = sorted(instances, key=lambda i: (i.created_mono_ns, i.instance_id))
+    effects: list[Do] = []
+    times: list[int] = []
+    wanted = {PoolKey(pool.function_name, pool.qualifier): pool for pool in pools}
+    room = settings.max_starting - sum(i.state in STARTING for i in there)
+    for key in sorted(wanted):
+        of_pool = [i for i in there if i.key == key]
+        pool = wanted[key]
+        starts, look = _starts(pool, of_pool, crashes.get((key, pool.revision)), now_ns, settings)
+        starts = min(starts, max(0, room))
+        room -= starts
+        effects.extend([Start(pool)] * starts)
+        times.extend(look)
+        effects.extend(_retirements(pool, of_pool))
+    for instance in there:
+        if instance.key not in wanted and instance.state in LIVING:
+            effects.append(Tell(instance.instance_id, Event.RETIRED, "its pool is no longer declared"))
+    retired = {effect.instance_id for effect in effects if isinstance(effect, Tell)}
+    for instance in there:
+        if instance.instance_id not in retired:
+            effects.extend(_due(instance, now_ns, settings))
+            times.extend(_deadlines(instance, settings))
+    return Decision(tuple(effects), min((t for t in times if t > now_ns), default=None))
+
+
+def _starts(
+    pool: DesiredPool,
+    of_pool: list[Instance],
+    crashed: Crashes | None,
+    now_ns: int,
+    settings: PoolSettings,
+) -> tuple[int, list[int]]:
+    living = sum(i.state in LIVING and i.revision == pool.revision for i in of_pool)
+    missing = max(0, pool.target - living)
+    if not missing or crashed is None:
+        return missing, []
+    allowed_ns = crashed.last_mono_ns + backoff_ns(crashed.count, settings)
+    # A revision that fails is tried with one instance at a time.
+    return (min(missing, 1), []) if allowed_ns <= now_ns else (0, [allowed_ns])
+
+
+def backoff_ns(count: int, settings: PoolSettings) -> int:
+    """How long a revision waits after so many failures in a row: not at all after the first one."""
+    if count <= 1:
+        return 0
+    doublings = min(count - 2, 30)
+    return seconds_ns(min(settings.backoff_first_seconds * 2**doublings, settings.backoff_max_seconds))
+
+
+def _retirements(pool: DesiredPool, of_pool: list[Instance]) -> Iterator[Tell]:
+    """Who goes: former revisions once the new one is up, and who is too many."""
+    living = [i for i in of_pool if i.state in LIVING]
+    new = [i for i in living if i.revision == pool.revision]
+    old = [i for i in living if i.revision != pool.revision]
+    if sum(i.state in UP for i in new) >= pool.target:
+        for instance in old:
+            yield Tell(instance.instance_id, Event.RETIRED, "a new revision has taken over")
+    elif len(old) > pool.target:
+        # The pool shrank while its new revision is on the way.
+        for instance in sorted(old, key=_worth)[: len(old) - pool.target]:
+            yield Tell(instance.instance_id, Event.RETIRED, "the pool has shrunk")
+    for instance in sorted(new, key=_worth)[: max(0, len(new) - pool.target)]:
+        yield Tell(instance.instance_id, Event.RETIRED, "the pool has shrunk")
+
+
+_WORTH: Mapping[InstanceState, int] = {
+    InstanceState.CREATING: 0,
+    InstanceState.STARTING: 0,
+    InstanceState.WARMING: 1,
+    InstanceState.IDLE: 2,
+    InstanceState.SUSPENDING: 3,
+    InstanceState.READY: 4,
+    InstanceState.WAKING: 5,
+    InstanceState.BUSY: 6,
+}
+
+
+def _worth(instance: Instance) -> tuple[int, int, int, str]:
+    """Sort key: who is missed least comes first. Busy ones go last, the least loaded of them first."""
+    return (_WORTH[instance.state], instance.in_flight, instance.empty_mono_ns, instance.instance_id)
+
+
+def _due(instance: Instance, now_ns: int, settings: PoolSettings) -> Iterator[Tell]:
+    due = _deadlines(instance, settings)
+    if not due or due[0] > now_ns:
+        return
+    if instance.state is InstanceState.READY:
+        yield Tell(instance.instance_id, Event.LINGERED)
+    else:
+        yield Tell(instance.instance_id, Event.DRAINED, "its last requests took too long")
+
+
+def _deadlines(instance: Instance, settings: PoolSettings) -> list[int]:
+    if instance.state is InstanceState.READY and instance.idle_enabled:
+        return [instance.empty_mono_ns + linger_ns(instance.spec, settings)]
+    if instance.state is InstanceState.DRAINING:
+        return [instance.drain_mono_ns + drain_ns(instance.spec, settings)]
+    return []
+
+
+def is_stable(instance: Instance, now_ns: int, settings: PoolSettings) -> bool:
+    """Up for long enough that a crash now is not the next one of a row."""
+    if instance.ready_mono_ns is None:
+        return False
+    return now_ns - instance.ready_mono_ns >= seconds_ns(settings.stable_seconds)
+
+
+def after_crash(former: Crashes | None, instance: Instance, now_ns: int, settings: PoolSettings) -> Crashes:
+    """The record of a revision after one more failure."""
+    count = 0 if former is None or is_stable(instance, now_ns, settings) else former.count
+    return Crashes(count + 1, now_ns, instance.reason, instance.ready_mono_ns is None)
+
+
+def _text(effect: Do) -> str:
+    match effect:
+        case Start(pool):
+            return f"start {pool.function_name}.{pool.qualifier} revision {pool.revision}"
+        case Tell(instance_id, event, reason):
+            return f"{event.value} {instance_id}" + (f": {reason}" if reason else "")

@@ -1,0 +1,56 @@
+"""Requests that wait for an instance.
+
+Owns: the queue of one pool. Promises: first come, first served; a request that gave up leaves at once and
+gets nothing. Never: decides who serves (`admission` does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from tickover.host.model import Lease, Refused
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One waiting request. since_ns: monotonic."""
+
+    since_ns: int
+    grant: asyncio.Future[Lease] = field(repr=False)
+
+
+class WaitQueue:
+    """A pool's waiting requests in the order they came."""
+
+    def __init__(self) -> None:
+        self._waiters: deque[Waiter] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def join(self, now_ns: int) -> Waiter:
+        waiter = Waiter(now_ns, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Gave up. One that has been served is not in the queue any more, which is no mistake."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def first(self) -> Waiter | None:
+        """The next to serve; it leaves the queue."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.grant.done():
+                return waiter
+        return None
+
+    def refuse_all(self, refusal: Refused) -> None:
+        while (waiter := self.first()) is not None:
+            # One exception for each: a shared one would collect the tracebacks of all.
+            waiter.grant.set_exception(
+                Refused(refusal.status, refusal.code, refusal.message, refusal.retry_after_seconds)
+            )

@@ -1,0 +1,278 @@
+"""The slow work on instances: what an effect of the state table means in the world.
+
+Owns: the tasks that start, check, warm up, freeze, thaw and end instances, and the watchers of their exits.
+Promises: at most one such task per instance; each ends by telling the pool an event, never by changing the
+instance's state. Never: decides what to do next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tickover.errors import TickoverError
+from tickover.host.clock import SECOND_NS, Clock
+from tickover.host.idle import suspend, wake
+from tickover.host.instance import Instance, PoolSettings
+from tickover.host.runtimes.base import ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
+from tickover.host.runtimes.logs import tail
+from tickover.host.states import SERVING, Effect, Event
+from tickover.host.warmup import health_rule, is_unhealthy, until_healthy, warm_up
+
+log = structlog.get_logger(__name__)
+
+LEAST_START_SECONDS = 1.0  # what an adopted start gets even if its time is over
+CHECKS_AFTER_FAILURE = 3
+PAUSE_AFTER_FAILURE_SECONDS = 0.3
+
+Happened = Callable[[Instance, Event, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the works need of the host."""
+
+    runtimes: Mapping[str, Runtime]
+    nas: Mapping[str, Path]
+    data_dir: Path
+    clock: Clock
+    settings: PoolSettings
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data_dir / "logs"
+
+    def log_path(self, instance_id: str) -> Path:
+        return self.log_dir / f"{instance_id}.log"
+
+
+class Works:
+    """The tasks of one pool owner."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        happened: Happened,
+        record: Callable[[Instance], None],
+        used_ports: Callable[[], set[int]],
+    ) -> None:
+        self._around = surroundings
+        self._happened = happened
+        self._record = record
+        self._used_ports = used_ports
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._checks: dict[str, asyncio.Task[None]] = {}
+        self._unwatch: dict[str, Callable[[], None]] = {}
+
+    def create(self, instance: Instance) -> None:
+        """Bring a new instance into being."""
+        self._run(instance, self._create(instance))
+
+    def do(self, effect: Effect, instance: Instance) -> None:
+        """Start the work of an effect."""
+        match effect:
+            case Effect.CHECK_HEALTH:
+                self._run(instance, self._check_health(instance))
+            case Effect.WARM_UP:
+                self._run(instance, self._warm_up(instance))
+            case Effect.FREEZE:
+                self._run(instance, self._freeze(instance))
+            case Effect.THAW:
+                self._run(instance, self._thaw(instance))
+            case Effect.STOP:
+                former = self._tasks.get(instance.instance_id)
+                self._run(instance, self._end(instance, former, self._around.settings.stop_grace_seconds))
+            case Effect.KILL:
+                self._run(instance, self._end(instance, self._tasks.get(instance.instance_id), 0.0))
+            case Effect.NONE | Effect.FORGET:
+                pass
+
+    def watch(self, instance: Instance) -> None:
+        """Tell EXITED when it ends."""
+
+        def exited(status: ExitStatus) -> None:
+            self._unwatch.pop(instance.instance_id, None)
+            self._happened(instance, Event.EXITED, self.with_tail(instance, f"the process {status}"))
+
+        runtime = self._around.runtimes[instance.runtime]
+        self._unwatch[instance.instance_id] = runtime.watch(instance.ref, exited)
+
+    def check(self, instance: Instance) -> None:
+        """A request on it has failed: see whether it still answers."""
+        if instance.instance_id not in self._checks:
+            task = asyncio.get_running_loop().create_task(self._check(instance))
+            self._checks[instance.instance_id] = task
+            task.add_done_callback(lambda done: self._checked(instance, done))
+
+    async def abandon(self) -> None:
+        """Leave all instances as they are."""
+        for unwatch in self._unwatch.values():
+            unwatch()
+        self._unwatch.clear()
+        tasks = [*self._tasks.values(), *self._checks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def sweep(self, instance: Instance) -> None:
+        """End what an instance that is dead already has left behind."""
+        runtime = self._around.runtimes.get(instance.runtime)
+        if runtime is not None and instance.ref:
+            await runtime.stop(instance.instance_id, instance.ref, 0.0)
+
+    # -- tasks -----------------------------------------------------------------------------------------
+
+    def _run(self, instance: Instance, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[instance.instance_id] = task
+        task.add_done_callback(lambda done: self._done(instance, done))
+
+    def _done(self, instance: Instance, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(instance.instance_id) is task:
+            del self._tasks[instance.instance_id]
+        self._tell_trouble(instance, task)
+
+    def _checked(self, instance: Instance, task: asyncio.Task[None]) -> None:
+        del self._checks[instance.instance_id]
+        self._tell_trouble(instance, task)
+
+    def _tell_trouble(self, instance: Instance, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("work on an instance failed", instance=instance.instance_id, exc_info=error)
+            self._happened(instance, Event.FAULTED, f"the host failed to handle it: {error}")
+
+    async def _create(self, instance: Instance) -> None:
+        around = self._around
+        try:
+            runtime = self._runtime_of(instance)
+            instance.runtime = runtime.name
+            instance.port = free_port(runtime.host, self._used_ports())
+            plan = LaunchPlan(
+                instance.instance_id,
+                instance.spec,
+                instance.port,
+                around.nas,
+                around.log_path(instance.instance_id),
+                around.data_dir,
+            )
+
+            def record(handle: Handle) -> None:
+                instance.ref, instance.pid = handle.ref, handle.pid
+                self._record(instance)
+
+            await runtime.spawn(plan, record)
+        except (RuntimeFailed, TickoverError, OSError) as error:
+            detail = error.detail if isinstance(error, TickoverError) else str(error)
+            self._happened(instance, Event.FAULTED, detail)
+            return
+        self.watch(instance)
+        self._happened(instance, Event.SPAWNED, "")
+
+    def _runtime_of(self, instance: Instance) -> Runtime:
+        container = instance.spec.custom_container_config
+        image = (container.image if container else "") or ""
+        for runtime in self._around.runtimes.values():
+            if runtime.accepts(image):
+                return runtime
+        raise RuntimeFailed("this host has no container runtime; use image process://local")
+
+    async def _check_health(self, instance: Instance) -> None:
+        host, port = self._address(instance)
+        deadline = self._around.settings.start_deadline_seconds
+        trouble = await until_healthy(host, port, health_rule(instance.spec), self._start_seconds(instance))
+        if trouble is None:
+            self._happened(instance, Event.HEALTHY, "")
+        else:
+            reason = f"not ready {deadline:g} seconds after its start: {trouble}"
+            self._happened(instance, Event.FAULTED, self.with_tail(instance, reason))
+
+    async def _warm_up(self, instance: Instance) -> None:
+        host, port = self._address(instance)
+        trouble = await warm_up(host, port, self._start_seconds(instance))
+        if trouble is None:
+            self._happened(instance, Event.WARMED, "")
+        else:
+            self._happened(instance, Event.FAULTED, self.with_tail(instance, trouble))
+
+    async def _freeze(self, instance: Instance) -> None:
+        try:
+            is_frozen = await suspend(self._runtime(instance), instance.ref)
+        except RuntimeFailed as error:
+            self._happened(instance, Event.FAULTED, error.reason)
+            return
+        self._happened(instance, Event.FROZEN if is_frozen else Event.FREEZE_FAILED, "")
+
+    async def _thaw(self, instance: Instance) -> None:
+        began = self._around.clock.mono_ns()
+        trouble = await wake(
+            self._runtime(instance),
+            instance.ref,
+            instance.port or 0,
+            health_rule(instance.spec),
+            self._around.settings.wake_deadline_seconds,
+        )
+        took = self._around.clock.mono_ns() - began
+        log.info("woke", instance=instance.instance_id, took_ms=took // 1_000_000, trouble=trouble or "")
+        if trouble is None:
+            self._happened(instance, Event.WOKEN, "")
+        else:
+            self._happened(instance, Event.FAULTED, f"it did not wake: {trouble}")
+
+    async def _check(self, instance: Instance) -> None:
+        host, port = self._address(instance)
+        trouble: str | None = None
+        for _ in range(CHECKS_AFTER_FAILURE):
+            if instance.state not in SERVING:  # a frozen one does not answer, and need not
+                return
+            trouble = await is_unhealthy(host, port, health_rule(instance.spec))
+            if trouble is None:
+                return
+            await asyncio.sleep(PAUSE_AFTER_FAILURE_SECONDS)
+        self._happened(instance, Event.FAULTED, self.with_tail(instance, f"it answers no more: {trouble}"))
+
+    async def _end(self, instance: Instance, former: asyncio.Task[None] | None, grace_seconds: float) -> None:
+        check = self._checks.get(instance.instance_id)
+        for task in (former, check):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if instance.ref:
+            await self._runtime(instance).stop(instance.instance_id, instance.ref, grace_seconds)
+        unwatch = self._unwatch.pop(instance.instance_id, None)
+        if unwatch is not None:
+            unwatch()
+        self._happened(instance, Event.ENDED, "")
+
+    # -- small things ----------------------------------------------------------------------------------
+
+    def with_tail(self, instance: Instance, reason: str) -> str:
+        """A reason with the last lines of the instance's log."""
+        lines = tail(self._around.log_path(instance.instance_id))
+        return f"{reason}\nlast lines of its log:\n{lines}" if lines else f"{reason} (its log is empty)"
+
+    def _runtime(self, instance: Instance) -> Runtime:
+        return self._around.runtimes[instance.runtime]
+
+    def _address(self, instance: Instance) -> tuple[str, int]:
+        return self._runtime(instance).host, instance.port or 0
+
+    def _start_seconds(self, instance: Instance) -> float:
+        gone = (self._around.clock.mono_ns() - instance.created_mono_ns) / SECOND_NS
+        return max(self._around.settings.start_deadline_seconds - gone, LEAST_START_SECONDS)
+
+
+def free_port(host: str, used: set[int]) -> int:
+    """A port that nobody listens on and no other instance was promised. Raises OSError."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            port = int(probe.getsockname()[1])
+        if port not in used:
+            return port

@@ -1,0 +1,127 @@
+"""Events as one JSON object a line.
+
+Owns: the names of the event types and their fields. Promises: every line is a JSON object with ``type`` and
+``at_seconds``; the first says the format's version; secrets masked; flushed line by line. Never: text for
+people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from tickover.engine.events import (
+    Diagnostic,
+    Event,
+    OperationFinished,
+    PhaseStarted,
+    PlanReady,
+    PolicyReported,
+    ProgramOutput,
+    StepFailed,
+    StepFinished,
+    StepPlanned,
+    StepStarted,
+)
+from tickover.engine.plan import Plan, Step
+from tickover.errors import TickoverError
+from tickover.views.plan_document import FORMAT_VERSION, Cost, document, policy_json, values_json
+
+
+def version_line(operation: str, stack: str, version: str) -> dict[str, Any]:
+    """The first object of a stream."""
+    return {
+        "type": "version",
+        "at_seconds": 0.0,
+        "format_version": FORMAT_VERSION,
+        "tickover": version,
+        "operation": operation,
+        "stack": stack,
+    }
+
+
+def error_line(error: TickoverError) -> dict[str, Any]:
+    """The last object of a stream that ended with an error."""
+    return {"type": "diagnostic", "severity": "error", "message": str(error), "error": error.as_json()}
+
+
+def event_objects(event: Event, cost_of: Callable[[Plan], Cost | None]) -> list[dict[str, Any]]:
+    """The objects of one event."""
+    said: list[dict[str, Any]]
+    match event:
+        case PhaseStarted():
+            said = [{"type": "phase", "phase": event.phase}]
+        case Diagnostic(ephemeral=True):
+            said = [{"type": "apply_progress", "urn": event.urn, "message": event.message}]
+        case Diagnostic():
+            severity = event.severity.value
+            said = [{"type": "diagnostic", "severity": severity, "message": event.message, "urn": event.urn}]
+        case ProgramOutput():
+            said = [{"type": "log", "line": event.line}]
+        case StepPlanned():
+            said = [{"type": "planned_change", **_step(event.step), "reasons": list(event.step.reasons)}]
+        case PlanReady():
+            said = _plan(event.plan, cost_of(event.plan))
+        case StepStarted():
+            said = [{"type": "apply_start", **_step(event.step)}]
+        case StepFinished():
+            said = [
+                {"type": "apply_complete", **_step(event.step), "duration_seconds": event.duration_seconds}
+            ]
+        case StepFailed():
+            said = [
+                {
+                    "type": "apply_errored",
+                    **_step(event.step),
+                    "duration_seconds": event.duration_seconds,
+                    "message": event.message,
+                }
+            ]
+        case PolicyReported():
+            said = [{"type": "policy", **policy_json(event.violation)}]
+        case OperationFinished():
+            said = [
+                {"type": "outputs", "outputs": values_json(event.outputs)},
+                {
+                    "type": "change_summary",
+                    "operation": event.operation,
+                    "result": event.result,
+                    "counts": dict(sorted(event.counts.items())),
+                },
+            ]
+    return [{"at_seconds": round(event.at_seconds, 6), **one} for one in said]
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {"urn": step.urn, "resource_type": step.type, "name": step.name, "op": step.op.value}
+
+
+def _plan(plan: Plan, cost: Cost | None) -> list[dict[str, Any]]:
+    said: list[dict[str, Any]] = [{"type": "plan", "plan": document(plan, cost)}]
+    if cost is not None:
+        said.append({"type": "cost", "cost": cost.as_json()})
+    return said
+
+
+class JsonLines:
+    """Writes the objects of every event to a stream."""
+
+    def __init__(self, stream: TextIO, cost_of: Callable[[Plan], Cost | None]) -> None:
+        self._stream = stream
+        self._cost_of = cost_of
+
+    def write(self, value: dict[str, Any]) -> None:
+        """One line."""
+        self._stream.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        self._stream.flush()
+
+    def on_event(self, event: Event) -> None:
+        for value in event_objects(event, self._cost_of):
+            self.write(value)
+
+    def start(self) -> None:
+        """Nothing to prepare."""
+
+    def stop(self) -> None:
+        """Everything is written already."""
