@@ -119,12 +119,15 @@ def chat(
     messages: Sequence[Mapping[str, str]],
     *,
     max_tokens: int | None = None,
+    temperature: float | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Answer, Iterator[str]]]:
     """A streamed chat completion: the answer and its texts as they arrive."""
     wanted: dict[str, Any] = {"model": model, "stream": True, "messages": list(messages)}
     if max_tokens is not None:
         wanted["max_tokens"] = max_tokens
+    if temperature is not None:
+        wanted["temperature"] = temperature
     given = {"Content-Type": "application/json", "Accept": "text/event-stream", **(headers or {})}
     with request("POST", f"{url}/v1/chat/completions", json.dumps(wanted).encode(), given) as answer:
         if answer.status != 200:

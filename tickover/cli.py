@@ -182,7 +182,7 @@ def chat(
     service: ServiceName = None,
     prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="- reads standard input.")] = None,
     stack: Stack = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1)] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Longest answer.")] = 512,
     token: Annotated[
         str | None, typer.Option("--token", help="Bearer token; default: TICKOVER_TOKEN_<SERVICE>.")
     ] = None,

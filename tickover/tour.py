@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tickover.caller import Answer
 from tickover.commands import bills
 from tickover.commands.chats import ask
-from tickover.commands.services import GONE, Service, find_service
+from tickover.commands.services import GONE, Service, authorization, find_service
 from tickover.commands.session import Session
 from tickover.errors import Exit, TickoverError
 from tickover.host.client import AdminClient
@@ -34,28 +35,30 @@ def tour(session: Session, stack: str | None) -> int:
     session.say(f"    {service.url}", "", "Ask it yourself:", f"    {curl_line(service)}")
 
     _title(session, "A streamed answer")
-    session.say(f"> {QUESTION}")
-    messages = [{"role": "user", "content": QUESTION}]
-    text, _ = ask(session, service, messages, {}, 64)
-    if not text.strip():
-        raise TickoverError("empty-answer", "Model gave no answer", f"{service.name} answered with nothing.")
+    first = _question(session, service, QUESTION, 64)
+    session.say(f"({first.summary()})")
 
     _title(session, "Nobody asks: the instance goes idle")
     wait_idle(session, service, client.instances)
 
     _title(session, "The next request wakes it")
-    session.say("> Hello!")
-    _, answer = ask(session, service, [{"role": "user", "content": "Hello!"}], {}, 16)
-    first = answer.first_byte_seconds or 0.0
-    session.say(
-        f"first byte after {first * 1000:.0f} ms"
-        + (f", of which {answer.waited_ms} ms were the wake" if answer.woke and answer.waited_ms else "")
-        + ("" if answer.woke else " (somebody else had woken it)")
-    )
+    second = _question(session, service, "Hello!", 16)
+    session.say(f"({second.summary()})")
 
     _title(session, "The bill so far")
     bills.bill(session, None, None, as_json=False)
     return int(Exit.OK)
+
+
+def _question(session: Session, service: Service, text: str, max_tokens: int) -> Answer:
+    """Ask, show the answer as it is made. Raises TickoverError if there is none."""
+    session.say(f"> {text}")
+    headers = authorization(session, service)
+    messages = [{"role": "user", "content": text}]
+    said, answer = ask(service, messages, headers, max_tokens, session, temperature=0.0)
+    if not said.strip():
+        raise TickoverError("empty-answer", "Model gave no answer", f"{service.name} answered with nothing.")
+    return answer
 
 
 def curl_line(service: Service) -> str:

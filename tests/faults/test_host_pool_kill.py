@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.host_core import Declared, function, get, marked_processes, pool_of, run, running, states, until
+from tests.support.host_core import (
+    Declared,
+    function,
+    get,
+    marked_processes,
+    pool_of,
+    run,
+    running,
+    states,
+    until,
+)
 
 SCRIPT = str(Path(__file__).parents[1] / "support" / "host_core_host.py")
 
@@ -179,7 +189,9 @@ def test_killed_at_any_moment_no_instance_is_lost(tmp_path, delay):
 
     async def scenario():
         async with running(tmp_path, Declared(pool_of(target=2))) as pool:
-            await until(lambda: len(pool.instances()) == 2 and set(states(pool)) <= {"ready", "idle"}, "the pool")
+            await until(
+                lambda: len(pool.instances()) == 2 and set(states(pool)) <= {"ready", "idle"}, "the pool"
+            )
 
     run(scenario())
     with sqlite3.connect(tmp_path / "host.db") as database:

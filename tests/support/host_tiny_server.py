@@ -1,6 +1,6 @@
 """A small model server for tests: enough of OpenAI's API, and ways to be slow or to die.
 
-Run by path with any Python: ``python host_tiny_server.py --port N [--exit-code N] [--mute] [--slow-start S]``.
+Run by path with any Python: ``python host_tiny_server.py --port N [--mute] [--slow-start S] …``.
 GET /health, GET /v1/models, POST /v1/chat/completions, GET /slow?seconds=S, GET /stream?count=N,
 GET /crash?code=N, GET /pid, GET /env?name=N, GET /file?path=P, GET /write?path=P, GET /child.
 """
@@ -64,7 +64,9 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/argv":
             return ({"argv": sys.argv},)
         if path == "/child":
-            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            child = subprocess.Popen(
+                [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+            )
             return ({"pid": child.pid},)
         if path == "/file":
             with open(query["path"]) as file:

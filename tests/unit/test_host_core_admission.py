@@ -34,7 +34,9 @@ def test_the_wanted_revision_is_preferred_while_it_has_room():
     assert pick([old, new], "r1").instance_id == "i-old"
 
 
-@pytest.mark.parametrize(("waiting", "woken"), [(0, []), (1, ["i-b"]), (2, ["i-b"]), (3, ["i-b", "i-a"]), (9, ["i-b", "i-a"])])
+@pytest.mark.parametrize(
+    ("waiting", "woken"), [(0, []), (1, ["i-b"]), (2, ["i-b"]), (3, ["i-b", "i-a"]), (9, ["i-b", "i-a"])]
+)
 def test_as_many_wake_as_are_needed_the_last_used_first(waiting, woken):
     there = [an_instance(S.IDLE, name="i-a", empty=10), an_instance(S.IDLE, name="i-b", empty=20)]
     assert [i.instance_id for i in to_wake(there, "r1", waiting)] == woken

@@ -37,7 +37,12 @@ def test_the_port_goes_into_words_and_variables():
 def test_no_secret_of_the_host_reaches_an_instance():
     env = build(plan(function(env={"MINE": "1"})), HOST_ENV, BIN, can_mount=True).env
     assert not any("of-mine" in value for value in env.values())
-    assert (env["HOME"], env["LC_ALL"], env["CUDA_VISIBLE_DEVICES"], env["MINE"]) == ("/home/me", "C", "0", "1")
+    assert (env["HOME"], env["LC_ALL"], env["CUDA_VISIBLE_DEVICES"], env["MINE"]) == (
+        "/home/me",
+        "C",
+        "0",
+        "1",
+    )
     assert env["PATH"] == "/venv/bin:/usr/bin"
 
 

@@ -1,5 +1,7 @@
 """What the scheduler wants done, as text."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +71,7 @@ def test_a_pool_shrinks_by_its_idle_instances_first():
         effects = decided([pool_of(target=target)], there).effects
         order.append([e.instance_id for e in effects if isinstance(e, Tell)])
     assert order[-1] == ["i-starting", "i-idle-old", "i-idle-new", "i-ready", "i-busy1", "i-busy2"]
-    assert all(shorter == longer[:-1] for shorter, longer in zip(order, order[1:], strict=False))
+    assert all(shorter == longer[:-1] for shorter, longer in pairwise(order))
 
 
 def test_instances_of_a_pool_that_is_gone_are_retired():

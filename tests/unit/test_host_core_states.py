@@ -41,7 +41,7 @@ def test_every_pair_moves_or_is_ignored_or_is_refused(state, event):
 
 def test_the_tables_have_every_state():
     assert set(TABLE) == set(BILLED) == set(InstanceState)
-    assert LIVING | ENDING == set(InstanceState)
+    assert set(InstanceState) == LIVING | ENDING
     assert not LIVING & ENDING
     assert SERVING | STARTING | UP == LIVING
     assert not STARTING & UP
@@ -60,7 +60,9 @@ def test_every_move_leads_towards_an_end(state, event):
 
 @pytest.mark.parametrize("state", sorted(LIVING, key=lambda s: s.value), ids=lambda s: s.value)
 @pytest.mark.parametrize(
-    ("event", "effect"), [(Event.FAULTED, Effect.KILL), (Event.EXITED, Effect.KILL)], ids=["faulted", "exited"]
+    ("event", "effect"),
+    [(Event.FAULTED, Effect.KILL), (Event.EXITED, Effect.KILL)],
+    ids=["faulted", "exited"],
 )
 def test_a_living_instance_that_fails_is_ended_wherever_it_is(state, event, effect):
     move = step(state, event)

@@ -8,6 +8,7 @@ import pytest
 from tests.support.host_core import function
 from tickover.host.probe import NoAnswer, ask, connects
 from tickover.host.warmup import HealthRule, health_rule, is_unhealthy, until_healthy, warm_up
+from tickover.host.watchdog import Health, Watchdog, watchdog_of
 
 
 @contextlib.asynccontextmanager
@@ -37,7 +38,8 @@ def http(status, body=b"{}"):
 def test_answers_of_all_framings():
     framings = {
         "length": http(200, b'{"a":1}'),
-        "chunks": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\n{"a\r\n4\r\n":1}\r\n0\r\n\r\n',
+        "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b'3;x=y\r\n{"a\r\n4\r\n":1}\r\n0\r\n\r\n',
         "close": b'HTTP/1.0 200 OK\r\n\r\n{"a":1}',
     }
 
@@ -49,7 +51,9 @@ def test_answers_of_all_framings():
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("raw", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"]
+)
 def test_what_is_not_http_is_no_answer(raw):
     async def main():
         async with server(lambda line, n: raw) as (port, _):
@@ -67,12 +71,16 @@ def test_nobody_listens():
         with pytest.raises(NoAnswer):
             await ask("127.0.0.1", port, "GET", "/", 1.0)
         trouble = await until_healthy("127.0.0.1", port, HealthRule(None, 0, 1.0, 1), 0.05)
-        assert trouble == f"health check failed on port {port} in 0.05 seconds: nothing listens on port {port}"
+        assert (
+            trouble == f"health check failed on port {port} in 0.05 seconds: nothing listens on port {port}"
+        )
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("status", "is_healthy"), [(199, False), (200, True), (399, True), (400, False), (503, False)])
+@pytest.mark.parametrize(
+    ("status", "is_healthy"), [(199, False), (200, True), (399, True), (400, False), (503, False)]
+)
 def test_healthy_is_200_to_399(status, is_healthy):
     async def main():
         async with server(lambda line, n: http(status)) as (port, asked):
@@ -114,7 +122,9 @@ def test_the_warm_up_is_one_token_of_the_first_model():
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("raw", [http(404), http(200, b"no json"), http(200, b'{"data": []}'), http(200, b"[1]"), b""])
+@pytest.mark.parametrize(
+    "raw", [http(404), http(200, b"no json"), http(200, b'{"data": []}'), http(200, b"[1]"), b""]
+)
 def test_a_server_of_another_kind_needs_no_warm_up(raw):
     async def main():
         async with server(lambda line, n: raw) as (port, asked):
@@ -135,3 +145,16 @@ def test_a_model_that_cannot_answer_is_not_ready(chat, said):
             assert trouble is None if said is None else said in trouble
 
     asyncio.run(main())
+
+
+def test_checks_in_a_row_turn_the_verdict():
+    watchdog, health, seen = Watchdog(3, failures=3, successes=2), Health(), ""
+    for passed in "1001000010111":
+        health = watchdog.after(health, passed == "1")
+        seen += "1" if health.is_good else "0"
+    assert seen == "1111110000011"
+
+
+def test_the_watchdog_of_a_spec():
+    assert watchdog_of(function()) is None
+    assert watchdog_of(function(health="/health")) == Watchdog(3, 3, 1)

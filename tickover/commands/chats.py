@@ -22,7 +22,7 @@ def chat(
     name: str | None,
     prompt: str | None,
     *,
-    max_tokens: int | None,
+    max_tokens: int,
     token: str | None,
     as_json: bool,
 ) -> int:
@@ -33,8 +33,10 @@ def chat(
         return _talk(session, service, headers, max_tokens)
     text = prompt if prompt is not None and prompt != "-" else sys.stdin.read()
     messages = [{"role": "user", "content": text}]
-    said, answer = ask(session, service, messages, headers, max_tokens, is_silent=as_json)
-    if as_json:
+    said, answer = ask(service, messages, headers, max_tokens, None if as_json else session)
+    if not as_json:
+        session.note(session.look.paint(f"({answer.summary()})", "dim"))
+    else:
         first = answer.first_byte_seconds
         session.say_json(
             {
@@ -50,33 +52,33 @@ def chat(
 
 
 def ask(
-    session: Session,
     service: Service,
     messages: Sequence[Mapping[str, str]],
     headers: Mapping[str, str],
-    max_tokens: int | None,
-    *,
-    is_silent: bool = False,
+    max_tokens: int,
+    session: Session | None,
+    temperature: float | None = None,
 ) -> tuple[str, caller.Answer]:
-    """One answer, written as it arrives; the whole text and how it came."""
+    """One answer, written to the session as it arrives; the whole text and how it came."""
     said: list[str] = []
-    with caller.chat(service.url, service.model, messages, max_tokens=max_tokens, headers=headers) as (
-        answer,
-        texts,
-    ):
+    with caller.chat(
+        service.url,
+        service.model,
+        messages,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        headers=headers,
+    ) as (answer, texts):
         for text in texts:
             said.append(text)
-            if not is_silent:
-                sys.stdout.write(clean(text))
-                sys.stdout.flush()
-    if not is_silent:
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-        session.note(session.look.paint(f"({answer.summary()})", "dim"))
+            if session is not None:
+                session.write(clean(text))
+    if session is not None:
+        session.write("\n")
     return "".join(said), answer
 
 
-def _talk(session: Session, service: Service, headers: Mapping[str, str], max_tokens: int | None) -> int:
+def _talk(session: Session, service: Service, headers: Mapping[str, str], max_tokens: int) -> int:
     session.note(f"Talking to {service.name} ({service.model}). An empty line ends it.")
     messages: list[dict[str, str]] = []
     while True:
@@ -87,5 +89,6 @@ def _talk(session: Session, service: Service, headers: Mapping[str, str], max_to
         if not text:
             return int(Exit.OK)
         messages.append({"role": "user", "content": text})
-        said, _ = ask(session, service, messages, headers, max_tokens)
+        said, answer = ask(service, messages, headers, max_tokens, session)
+        session.note(session.look.paint(f"({answer.summary()})", "dim"))
         messages.append({"role": "assistant", "content": said})

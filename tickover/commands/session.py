@@ -62,10 +62,14 @@ class Session:
         """How text on standard output may look."""
         return for_stream(sys.stdout, self.color)
 
+    def write(self, text: str) -> None:
+        """Text on standard output, at once."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
     def say(self, *lines: str) -> None:
         """Lines on standard output."""
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
+        self.write("".join(f"{line}\n" for line in lines))
 
     def note(self, *lines: str) -> None:
         """Lines for a person, on standard error."""

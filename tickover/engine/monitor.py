@@ -168,7 +168,7 @@ class EngineLog:
         severity = _SEVERITIES.get(request.severity, Severity.INFO)
         if severity is not Severity.DEBUG:  # four debug lines a resource, for nobody
             self._loop.call_soon_threadsafe(
-                self._say, severity, request.message, request.urn, request.ephemeral
+                self._say, severity, request.urn, request.message, request.ephemeral
             )
         return empty_pb2.Empty()
 

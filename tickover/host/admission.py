@@ -21,7 +21,8 @@ def pick(instances: Iterable[Instance], revision: str) -> Instance | None:
     best: Instance | None = None
     best_rank: tuple[bool, int, str] | None = None
     for instance in instances:
-        if instance.state in SERVING and instance.in_flight < instance.concurrency:
+        has_room = instance.in_flight < instance.concurrency
+        if has_room and instance.state in SERVING and instance.is_good:
             rank = (instance.revision != revision, instance.in_flight, instance.instance_id)
             if best_rank is None or rank < best_rank:
                 best, best_rank = instance, rank

@@ -68,15 +68,18 @@ class Desk:
                 self.give_back(waiter.grant.result())  # granted and cancelled in the same turn of the loop
             raise
 
-    def give_back(self, lease: Lease) -> Instance:
-        """The lease is over; its instance."""
+    def holder(self, lease: Lease) -> Instance:
+        """The instance that a lease is on."""
+        return self._leases[id(lease)][1]
+
+    def give_back(self, lease: Lease) -> None:
+        """The lease is over."""
         _, instance = self._leases.pop(id(lease))
         instance.in_flight -= 1
         if instance.in_flight == 0:
             self._happened(instance, Event.EMPTIED, "")
         else:
             self.pump(instance.key)
-        return instance
 
     def pump(self, key: PoolKey) -> None:
         """Serve who waits, as far as there is room; wake who is needed; send away who waits in vain."""

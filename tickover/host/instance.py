@@ -78,14 +78,17 @@ class Instance:
     wake_mono_ns: int = 0  # when the last wake was asked for
     destroyed_wall_ns: int | None = None
     reason: str = ""
+    is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
+    is_unhealthy: bool = False  # its health check fails: no new requests
+
+    @property
+    def is_good(self) -> bool:
+        """Whether a new request may go to it."""
+        return not (self.is_doubtful or self.is_unhealthy)
 
     @property
     def concurrency(self) -> int:
         return self.spec.instance_concurrency or 1
-
-    @property
-    def free(self) -> int:
-        return max(0, self.concurrency - self.in_flight)
 
     def view(self) -> InstanceView:
         return InstanceView(

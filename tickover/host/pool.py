@@ -72,7 +72,7 @@ class ReservedPool:
         self._runtimes: dict[str, Runtime] = {runtime.name: runtime for runtime in found}
         self._around = Surroundings(self._runtimes, dict(nas), data_dir, self._clock, self._settings)
         self._roster = Roster()
-        self._works = Works(self._around, self._happened, self._record, self._roster.ports)
+        self._works = Works(self._around, self._happened, self._judged, self._record, self._roster.ports)
         self._desk = Desk(self._roster, self._clock, self._settings, self._happened, self._host_of)
         self._retiring: list[tuple[str, str | None]] = []
         self._is_stale = True  # the registry has to be asked again
@@ -299,6 +299,11 @@ class ReservedPool:
         self._works.create(instance)
         self._on_change()
 
+    def _judged(self, instance: Instance) -> None:
+        """Whether it may have requests has changed."""
+        if self._is_open:
+            self._desk.pump(instance.key)
+
     def _record(self, instance: Instance) -> None:
         self._meter.insert(instance)
 
@@ -316,9 +321,10 @@ class ReservedPool:
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         if not failed and self._is_open:
             self._meter.served(lease.function_name)
-        instance = self._desk.give_back(lease)
+        instance = self._desk.holder(lease)
         if failed and self._is_open and instance.state in SERVING:
-            self._works.check(instance)
+            self._works.check(instance)  # first: nobody who waits shall get the same failure
+        self._desk.give_back(lease)
 
     # -- pools -----------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from tickover.host.runtimes.base import ExitStatus, Handle, LaunchPlan, Runtime,
 from tickover.host.runtimes.logs import tail
 from tickover.host.states import SERVING, Effect, Event
 from tickover.host.warmup import health_rule, is_unhealthy, until_healthy, warm_up
+from tickover.host.watchdog import Health, watchdog_of
 
 log = structlog.get_logger(__name__)
 
@@ -59,15 +60,18 @@ class Works:
         self,
         surroundings: Surroundings,
         happened: Happened,
+        judged: Callable[[Instance], None],
         record: Callable[[Instance], None],
         used_ports: Callable[[], set[int]],
     ) -> None:
         self._around = surroundings
         self._happened = happened
+        self._judged = judged
         self._record = record
         self._used_ports = used_ports
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._checks: dict[str, asyncio.Task[None]] = {}
+        self._monitors: dict[str, asyncio.Task[None]] = {}
         self._unwatch: dict[str, Callable[[], None]] = {}
 
     def create(self, instance: Instance) -> None:
@@ -102,9 +106,13 @@ class Works:
 
         runtime = self._around.runtimes[instance.runtime]
         self._unwatch[instance.instance_id] = runtime.watch(instance.ref, exited)
+        monitor = asyncio.get_running_loop().create_task(self._monitor(instance))
+        self._monitors[instance.instance_id] = monitor
+        monitor.add_done_callback(lambda done: self._tell_trouble(instance, done))
 
     def check(self, instance: Instance) -> None:
-        """A request on it has failed: see whether it still answers."""
+        """A request on it has failed: it gets no other before it was seen to answer."""
+        instance.is_doubtful = True
         if instance.instance_id not in self._checks:
             task = asyncio.get_running_loop().create_task(self._check(instance))
             self._checks[instance.instance_id] = task
@@ -115,7 +123,7 @@ class Works:
         for unwatch in self._unwatch.values():
             unwatch()
         self._unwatch.clear()
-        tasks = [*self._tasks.values(), *self._checks.values()]
+        tasks = [*self._tasks.values(), *self._checks.values(), *self._monitors.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -141,6 +149,8 @@ class Works:
     def _checked(self, instance: Instance, task: asyncio.Task[None]) -> None:
         del self._checks[instance.instance_id]
         self._tell_trouble(instance, task)
+        instance.is_doubtful = False
+        self._judged(instance)
 
     def _tell_trouble(self, instance: Instance, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -237,9 +247,33 @@ class Works:
             await asyncio.sleep(PAUSE_AFTER_FAILURE_SECONDS)
         self._happened(instance, Event.FAULTED, self.with_tail(instance, f"it answers no more: {trouble}"))
 
+    async def _monitor(self, instance: Instance) -> None:
+        """Check its health for as long as it lives, while it is awake."""
+        watchdog = watchdog_of(instance.spec)
+        if watchdog is None:
+            return
+        host, port = self._address(instance)
+        health = Health()
+        while True:
+            await self._around.clock.sleep(watchdog.period_seconds)
+            if instance.state not in SERVING:
+                continue
+            trouble = await is_unhealthy(host, port, health_rule(instance.spec))
+            if instance.state not in SERVING:  # frozen meanwhile: its silence says nothing
+                continue
+            health = watchdog.after(health, trouble is None)
+            if health.is_good == instance.is_unhealthy:
+                log.warning("health changed", instance=instance.instance_id, trouble=trouble or "none")
+                instance.is_unhealthy = not health.is_good
+                self._judged(instance)
+            if instance.is_unhealthy and instance.in_flight == 0:
+                reason = f"its health check fails: {trouble}"
+                self._happened(instance, Event.FAULTED, self.with_tail(instance, reason))
+
     async def _end(self, instance: Instance, former: asyncio.Task[None] | None, grace_seconds: float) -> None:
         check = self._checks.get(instance.instance_id)
-        for task in (former, check):
+        monitor = self._monitors.pop(instance.instance_id, None)
+        for task in (former, check, monitor):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
