@@ -223,12 +223,14 @@ def test_update_is_new_before_old_and_rollback_is_an_alias_move(clone: Clone) ->
     )
     client, model = clone.client()
     answered = 0
-    while updating.poll() is None:  # the service answers throughout
-        client.chat.completions.create(
-            model=model, max_tokens=2, messages=[{"role": "user", "content": "Hi"}]
-        )
-        answered += 1
-    assert updating.wait() == 0, updating.stdout.read() if updating.stdout else ""
+    with updating:
+        while updating.poll() is None:  # the service answers throughout
+            client.chat.completions.create(
+                model=model, max_tokens=2, messages=[{"role": "user", "content": "Hi"}]
+            )
+            answered += 1
+        said = updating.stdout.read() if updating.stdout else ""
+    assert updating.returncode == 0, said
     assert answered > 0
     new = eventually(
         "only the new version",
