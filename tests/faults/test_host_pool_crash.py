@@ -87,7 +87,7 @@ def test_a_crash_loop_is_slowed_down(tmp_path):
         async with running(tmp_path, declared("--exit-code", "1")):
             await asyncio.sleep(1.0)
         starts = len(list((tmp_path / "logs").glob("*.log")))
-        assert 3 <= starts <= 5  # at 0, 0, 0.2, 0.6 s (and 1.4)
+        assert 2 <= starts <= 5  # at 0, 0, 0.2, 0.6 s (and 1.4); fewer on a slow machine
 
     run(scenario())
 

@@ -84,7 +84,9 @@ def served(home: Path, make_pool: Callable[[PoolNeeds], HostPool] | None = None)
         worker.join()
         raise failures[0]
     try:
-        yield Served(home, facts[0]["url"], load_credentials(settings.directory / "credentials.json"), pools[0])
+        yield Served(
+            home, facts[0]["url"], load_credentials(settings.directory / "credentials.json"), pools[0]
+        )
     finally:
         loops[0].call_soon_threadsafe(hosts[0].request_stop)
         worker.join(30)

@@ -297,3 +297,27 @@ def test_an_instance_that_is_healthy_again_serves_again(on_bench):
         bench.pool.release(waiter.result())
 
     on_bench(scenario, pool_of(function(health="/health")))
+
+
+def test_a_check_that_meets_a_frozen_instance_says_nothing(on_bench):
+    async def scenario(bench):
+        gate = asyncio.Event()
+
+        async def slow_check(host, port, rule):
+            await gate.wait()
+            return "GET /health: no answer within 1 s"
+
+        (first,) = bench.pool.instances()
+        bench.healthy.check = slow_check
+        for _ in range(4):
+            gate.clear()
+            lease = await bench.acquire()
+            await bench.clock.advance(3)  # a check is under way when it goes to sleep
+            bench.pool.release(lease)
+            await bench.clock.advance(2)
+            assert states(bench.pool) == ["idle"]
+            gate.set()
+            await settle()
+        assert bench.pool.instances()[0].instance_id == first.instance_id
+
+    on_bench(scenario, pool_of(function(health="/health")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pulumi
@@ -68,8 +69,10 @@ class Recorder(pulumi.runtime.Mocks):
 
 def test_names_change_and_nested_user_keys_do_not() -> None:
     recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder)
     seen: dict[str, Any] = {}
+    loop = asyncio.new_event_loop()  # the SDK's mocks want one that is set, and other tests end theirs
+    asyncio.set_event_loop(loop)
+    pulumi.runtime.set_mocks(recorder)
 
     @pulumi.runtime.test
     def program() -> pulumi.Output[Any]:
@@ -95,7 +98,11 @@ def test_names_change_and_nested_user_keys_do_not() -> None:
 
         return pulumi.Output.all(trigger.http_trigger, function.memory_size).apply(look)
 
-    program()
+    try:
+        program()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
     assert seen == {"url": {"urlInternet": "http://here"}, "memory": 2048}
     assert recorder.registered["tickover:fc:Function"] == {
         "functionName": "chat-dev",

@@ -93,7 +93,8 @@ def test_a_long_list_of_creations_is_cut_but_deletions_never() -> None:
 
 def test_changed_outputs_alone_are_told() -> None:
     plan = dataclasses.replace(plans.unchanged_plan(), outputs={"a": 1}, old_outputs={"a": 2})
-    assert "outputs: a" in whole(plan)
+    assert "outputs: ~a" in whole(plan)
+    assert "only outputs change" in whole(plan)
     assert "No changes" not in whole(plan)
 
 

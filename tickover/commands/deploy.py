@@ -21,11 +21,15 @@ from tickover.engine.plan import Plan
 from tickover.errors import ConfigError, Exit, TickoverError
 from tickover.views import details
 from tickover.views import money as money_view
-from tickover.views.jsonlines import JsonLines, error_line, version_line
+from tickover.views.errors import error_json
+from tickover.views.findings import Findings
+from tickover.views.jsonlines import JsonLines, version_line
 from tickover.views.narrator import Narrator
 from tickover.views.plan_document import document
 from tickover.views.summary import change_count
+from tickover.views.terminal import plural
 from tickover.views.view import View, Views, for_people
+from tickover.views.words import WORDS
 
 if TYPE_CHECKING:
     from tickover.engine.operations import Canceller, Outcome, Request
@@ -129,45 +133,65 @@ def _require_consent(options: Options) -> None:
 def _operate(session: Session, options: Options, operation: str, run: _Run) -> int:
     stack = session.stack(options.stack)
     price = money_view.pricer()
+    findings = Findings()
     with ExitStack() as cleanup:
-        views, streams = _views(session, options, operation, stack, price, cleanup)
+        streams = _streams(options, operation, stack, price, cleanup)
+        chosen: list[View] = [findings, *streams]
+        if not options.as_json:
+            lines = money_view.cost_lines(price)
+            told_as = "drift" if options.preview_only else operation
+            narrator = Narrator(session.look, lines, operation=told_as, with_details=options.details)
+            chosen.append(for_people(sys.stdout, narrator))
+        views = Views(chosen)
         request = _request(session, options, stack, views)
         interrupts = Interrupts(request.canceller, session)
         confirm = _confirm(session, options, operation, interrupts)
         try:
             with views:
-                outcome = asyncio.run(_run_watched(run(request, confirm), interrupts))
+                outcome = _finished(_run_watched(run(request, confirm), interrupts), findings, stack)
         except TickoverError as error:
             for stream in streams:
-                stream.write(error_line(error))
+                if not stream.is_for(sys.stdout):  # there, whoever catches the error says it
+                    stream.write(error_json(error))
             raise
-    return _end(session, options, operation, outcome, price)
+    if operation == "preview" and options.as_json:
+        is_failed = outcome.exit_code is not Exit.OK
+        session.say_json(document(outcome.plan, price(outcome.plan), findings.found, errored=is_failed))
+    return _exit_code(session, options, outcome)
 
 
-def _views(
-    session: Session,
-    options: Options,
-    operation: str,
-    stack: str,
-    price: money_view.Pricer,
-    cleanup: ExitStack,
-) -> tuple[Views, list[JsonLines]]:
+def _finished(work: Coroutine[Any, Any, Outcome], findings: Findings, stack: str) -> Outcome:
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError as error:
+        steps = "".join(f"\n  {WORDS[s.op].doing} {s.type} {s.name}" for s in findings.under_way)
+        detail = "The run was stopped at once."
+        if steps:
+            detail += f" These calls were under way and may have had an effect:{steps}\n"
+            detail += "What had ended is kept; the next run names these calls and looks again."
+        raise TickoverError(
+            "cancelled",
+            "Stopped",
+            detail,
+            address=stack,
+            hint=f"tickover up -s {stack} --refresh" if steps else "",
+            exit_code=Exit.CANCELLED,
+        ) from error
+
+
+def _streams(
+    options: Options, operation: str, stack: str, price: money_view.Pricer, cleanup: ExitStack
+) -> list[JsonLines]:
     from tickover.engine.backend import engine_version
 
-    chosen: list[View] = []
     streams: list[JsonLines] = []
-    prints_document = operation == "preview" and options.as_json
     if options.json_into is not None:
         streams.append(JsonLines(cleanup.enter_context(options.json_into.open("w", encoding="utf-8")), price))
-    if options.as_json and not prints_document:
+    if options.as_json and operation != "preview":  # a preview prints the plan document instead
         streams.append(JsonLines(sys.stdout, price))
     for stream in streams:
         stream.write(version_line(operation, stack, engine_version()))
-    chosen += streams
-    if not options.as_json:
-        narrator = Narrator(session.look, money_view.cost_lines(price), with_details=options.details)
-        chosen.append(for_people(sys.stdout, narrator))
-    return Views(chosen), streams
+    return streams
 
 
 def _request(session: Session, options: Options, stack: str, views: Views) -> Request:
@@ -263,24 +287,13 @@ def _ask(session: Session, operation: str, plan: Plan) -> bool:
             session.say(*details.render(plan, session.look))
 
 
-def _end(
-    session: Session,
-    options: Options,
-    operation: str,
-    outcome: Outcome,
-    price: money_view.Pricer,
-) -> int:
-    plan = outcome.plan
-    is_failed = outcome.exit_code not in (Exit.OK, Exit.CHANGES)
-    if operation == "preview" and options.as_json:
-        diagnostics = [{"severity": "error", "message": text, "urn": ""} for text in outcome.diagnostics]
-        session.say_json(document(plan, price(plan), diagnostics, errored=is_failed))
-    elif not options.as_json:
-        session.note(*(f"error: {text}" for text in outcome.diagnostics))
-    if is_failed and not (options.expect_no_changes and plan.has_changes):
+def _exit_code(session: Session, options: Options, outcome: Outcome) -> int:
+    is_declined = outcome.result == "cancelled" and options.expect_no_changes
+    if outcome.exit_code is not Exit.OK and not is_declined:
         return int(outcome.exit_code)
-    if options.expect_no_changes and plan.has_changes:
-        changes = change_count(plan.counts)
-        session.note(f"error: no changes were expected, and there are {changes or 'changed outputs'}.")
+    if options.expect_no_changes and outcome.plan.has_changes:
+        count = change_count(outcome.plan.counts)
+        what = plural(count, "change") if count else "changed outputs"
+        session.note(f"error: no changes were expected, and there would be {what}.")
         return int(Exit.CHANGES)
     return int(outcome.exit_code)

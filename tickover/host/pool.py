@@ -41,6 +41,7 @@ __all__ = ["PoolSettings", "ReservedPool"]
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a schedule
+_RETRY_SECONDS = 5.0
 _TIDY_BEATS = 15
 _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
 _NOTED = frozenset(
@@ -170,7 +171,11 @@ class ReservedPool:
     async def _reconcile_for_ever(self) -> None:
         while True:
             self._kicked.clear()
-            seconds = self._reconcile()
+            try:
+                seconds = self._reconcile()
+            except Exception as error:  # one bad declaration must not end the care for the rest
+                log.error("reconciling failed", exc_info=error)
+                seconds = _RETRY_SECONDS
             self._look_ns = self._clock.mono_ns() + round(seconds * SECOND_NS)
             timer = asyncio.ensure_future(self._clock.sleep(seconds))
             kick = asyncio.ensure_future(self._kicked.wait())
@@ -208,8 +213,8 @@ class ReservedPool:
     def _refresh(self) -> None:
         """Ask the registry again if it may have changed."""
         if self._is_stale:
-            self._is_stale = False
             self._roster.want(self._registry.desired(self._clock.wall_ns()), self._retiring)
+            self._is_stale = False
             self._desk.pump_all()
             self._kicked.set()
 

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 LEAST_START_SECONDS = 1.0  # what an adopted start gets even if its time is over
 CHECKS_AFTER_FAILURE = 3
+PAUSE_BEFORE_CHECK_SECONDS = 0.05
 PAUSE_AFTER_FAILURE_SECONDS = 0.3
 
 Happened = Callable[[Instance, Event, str], None]
@@ -238,6 +239,8 @@ class Works:
     async def _check(self, instance: Instance) -> None:
         host, port = self._address(instance)
         trouble: str | None = None
+        # A process that is ending closes its connections a moment before its port.
+        await asyncio.sleep(PAUSE_BEFORE_CHECK_SECONDS)
         for _ in range(CHECKS_AFTER_FAILURE):
             if instance.state not in SERVING:  # a frozen one does not answer, and need not
                 return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tickover.engine.plan import Op, Plan, Step
 from tickover.views.terminal import Look
+from tickover.views.tree import top_level
 from tickover.views.values import changes
 from tickover.views.words import WORDS, shown_steps
 
@@ -28,8 +29,7 @@ def render(plan: Plan, look: Look) -> list[str]:
 
 def _step(step: Step, look: Look) -> list[str]:
     word = WORDS[step.op]
-    where = f"  ({step.source_position})" if step.source_position else ""
-    lines = [look.paint(f"{word.symbol} {step.type} {step.name}: {word.plan}", word.style) + where]
+    lines = [look.paint(f"{word.symbol} {step.type} {step.name}: {word.plan}", word.style)]
     if step.op is Op.DELETE or (step.new is None and step.old is not None):
         identity = step.old.id if step.old is not None and step.custom else ""
         return [*lines, f"      id: {identity}"] if identity else lines
@@ -39,15 +39,11 @@ def _step(step: Step, look: Look) -> list[str]:
     else:
         old = step.old.inputs if step.old else {}
         new = step.new.inputs if step.new else {}
+    forcing = {top_level(key) for key in step.replace_keys}
     for change in changes(old, new):
-        top = change.path.split(".")[0].split("[")[0]
-        forced = "  # forces replacement" if top in _tops(step.replace_keys) else ""
+        forced = "  # forces replacement" if top_level(change.path) in forcing else ""
         lines.append(_change(change.sign, change.path, change.before, change.after, forced, look))
     return lines
-
-
-def _tops(keys: tuple[str, ...]) -> set[str]:
-    return {key.split(".")[0].split("[")[0] for key in keys}
 
 
 def _change(sign: str, path: str, before: str, after: str, forced: str, look: Look) -> str:

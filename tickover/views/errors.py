@@ -27,8 +27,8 @@ def error_lines(error: TickoverError, look: Look) -> list[str]:
 
 
 def error_json(error: TickoverError) -> dict[str, Any]:
-    """The object that ``--json`` prints in place of an answer."""
-    return {"error": error.as_json()}
+    """The object that ``--json`` prints in place of an answer, or as the last line of a stream."""
+    return {"type": "error", "error": error.as_json()}
 
 
 def bug_lines(summary: str, report: str, look: Look) -> list[str]:

@@ -25,7 +25,6 @@ from tickover.engine.events import (
     StepStarted,
 )
 from tickover.engine.plan import Plan, Step
-from tickover.errors import TickoverError
 from tickover.views.plan_document import FORMAT_VERSION, Cost, document, policy_json, values_json
 
 
@@ -39,11 +38,6 @@ def version_line(operation: str, stack: str, version: str) -> dict[str, Any]:
         "operation": operation,
         "stack": stack,
     }
-
-
-def error_line(error: TickoverError) -> dict[str, Any]:
-    """The last object of a stream that ended with an error."""
-    return {"type": "diagnostic", "severity": "error", "message": str(error), "error": error.as_json()}
 
 
 def event_objects(event: Event, cost_of: Callable[[Plan], Cost | None]) -> list[dict[str, Any]]:
@@ -110,6 +104,10 @@ class JsonLines:
     def __init__(self, stream: TextIO, cost_of: Callable[[Plan], Cost | None]) -> None:
         self._stream = stream
         self._cost_of = cost_of
+
+    def is_for(self, stream: TextIO) -> bool:
+        """True if the lines go to stream."""
+        return self._stream is stream
 
     def write(self, value: dict[str, Any]) -> None:
         """One line."""

@@ -6,6 +6,7 @@ twice. Never: writes, reads a clock.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,9 @@ from tickover.views.words import WORDS, is_quiet
 
 CostLines = Callable[[Plan, Look], list[str]]
 
+# A replacement is done when its new half is; its old half may come much later.
+_COUNTED_AS = {Op.CREATE_REPLACEMENT: Op.REPLACE}
+_UNCOUNTED = frozenset({Op.SAME.value, Op.DELETE_REPLACED.value})
 _SEVERITY = {Severity.WARNING: ("warning: ", "yellow"), Severity.ERROR: ("error: ", "red")}
 
 
@@ -54,14 +58,26 @@ def no_cost(plan: Plan, look: Look) -> list[str]:
 class Narrator:
     """Turns events into lines and remembers what is under way."""
 
-    def __init__(self, look: Look, cost_lines: CostLines = no_cost, *, with_details: bool = False) -> None:
+    def __init__(
+        self,
+        look: Look,
+        cost_lines: CostLines = no_cost,
+        *,
+        operation: str = "up",
+        with_details: bool = False,
+    ) -> None:
         self.look = look
+        self._operation = operation
         self.phase = ""
         self.phase_since = 0.0
         self._cost_lines = cost_lines
         self._with_details = with_details
         self._running: dict[str, Running] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
+        self._failed_urns: set[str] = set()
+        self._done: Counter[str] = Counter()
+        self._is_broken = False
+        self._is_policed = False
         self._policies: set[PolicyViolation] = set()
 
     @property
@@ -74,6 +90,7 @@ class Narrator:
         match event:
             case PhaseStarted():
                 self.phase, self.phase_since = event.phase, event.at_seconds
+                self._is_policed |= "polic" in event.phase
                 return []
             case Diagnostic():
                 return self._diagnostic(event)
@@ -121,29 +138,33 @@ class Narrator:
                 running = self._running[event.urn]
                 self._running[event.urn] = Running(running.step, running.since_seconds, text)
             return []
-        if (event.urn, text) in self._told:
+        self._is_broken |= event.severity is Severity.ERROR
+        if text in self._told or (event.urn and event.urn in self._failed_urns):
             return []
-        self._told.add((event.urn, text))
+        self._told.add(text)
         prefix, style = _SEVERITY.get(event.severity, ("", ""))
         first, *rest = text.splitlines() or [""]
-        where = f" [{name}]" if (name := _name_of(event.urn)) else ""
+        name = _name_of(event.urn)
+        where = f" [{name}]" if name and name not in first else ""
         return [self.look.paint(prefix, style) + first + where, *rest]
 
     def _plan(self, plan: Plan) -> list[str]:
+        if self._is_broken:
+            return ["", "The plan could not be completed. Nothing was changed."]
         lines = tree.render(plan, self.look)
         if lines and self._with_details:
             lines += ["", *details.render(plan, self.look)]
-        for warning in plan.warnings:
+        for warning in (w for w in plan.warnings if clean(w).rstrip() not in self._told):
             lines += ["", self.look.paint("warning: ", "yellow") + clean(warning)]
-        if plan.violations:
-            lines.append("")
-        for violation in plan.violations:
-            lines += self._policy(violation)
+        told = [line for violation in plan.violations for line in self._policy(violation)]
+        if self._is_policed and not plan.violations:
+            told = ["Policies: nothing to object to."]
+        lines += ["", *told] if told else []
         if cost := self._cost_lines(plan, self.look):
             lines += ["", *cost] if lines else cost
         if lines:
             lines.append("")
-        return lines + summary.render(plan, self.look)
+        return lines + summary.render(plan, self.look, self._operation)
 
     def _policy(self, violation: PolicyViolation) -> list[str]:
         if violation in self._policies:
@@ -156,6 +177,7 @@ class Narrator:
 
     def _finished(self, event: StepFinished) -> list[str]:
         step = event.step
+        self._done[_COUNTED_AS.get(step.op, step.op).value] += 1
         if is_quiet(step) or step.op is Op.REPLACE:
             return []  # a replacement is told by its halves
         word = WORDS[step.op]
@@ -164,21 +186,24 @@ class Narrator:
 
     def _failed(self, event: StepFailed) -> list[str]:
         text = clean(event.message).rstrip()
-        self._told.add((event.step.urn, text))
+        self._failed_urns.add(event.step.urn)
         word = WORDS[event.step.op]
         head = self.look.paint("error: ", "red")
         head += f"{word.doing} {_called(event.step)} failed ({seconds_text(event.duration_seconds)})"
         return [head, *(f"    {line}" for line in text.splitlines())]
 
     def _end(self, event: OperationFinished) -> list[str]:
-        if event.operation == "preview":
+        if self._operation in ("preview", "drift"):
             return []
         lines: list[str] = []
-        if event.outputs and event.result == "succeeded" and event.operation != "destroy":
+        if event.outputs and event.result == "succeeded" and event.operation == "up":
             lines += ["", self.look.paint("Outputs", "bold"), *output_lines(event.outputs, "    ")]
         past = {"succeeded": "done", "failed": "failed", "cancelled": "cancelled"}[event.result]
         style = "green" if event.result == "succeeded" else "red"
-        counts = summary.counts_line(event.counts, self.look, done=True)
+        done = {op: n for op, n in self._done.items() if op not in _UNCOUNTED}
+        if event.result == "succeeded":
+            done["same"] = event.counts.get("same", 0)
+        counts = summary.counts_line(done, self.look, done=True)
         took = f"{event.operation} {past} in {seconds_text(event.at_seconds)}"
         lines += ["", self.look.paint(took, style) + (f": {counts}" if counts else "")]
         return lines

@@ -42,8 +42,12 @@ def document(
         "policies": [policy_json(v) for v in plan.violations],
         "cost": cost.as_json() if cost is not None else None,
         "diagnostics": [
-            *({"severity": "warning", "message": w, "urn": ""} for w in plan.warnings),
             *(dict(d) for d in diagnostics),
+            *(
+                {"severity": "warning", "message": warning, "urn": ""}
+                for warning in plan.warnings
+                if all(d.get("message") != warning for d in diagnostics)
+            ),
         ],
         "errored": errored,
     }

@@ -36,10 +36,10 @@ def change_count(counts: Mapping[str, int]) -> int:
     return sum(n for key, n in counts.items() if key not in quiet)
 
 
-def render(plan: Plan, look: Look) -> list[str]:
+def render(plan: Plan, look: Look, operation: str = "up") -> list[str]:
     """The summary as lines."""
     if not plan.has_changes and not shown_steps(plan.steps):
-        return [no_changes(plan)]
+        return [no_changes(plan, operation)]
     lines = [look.paint("Summary", "bold")]
     steps = shown_steps(plan.steps)
     for op in SUMMARY_ORDER:
@@ -55,9 +55,11 @@ def render(plan: Plan, look: Look) -> list[str]:
         folded = textwrap.wrap(text, look.width - 4, subsequent_indent="      ", break_on_hyphens=False)
         lines += [look.paint("    " + line, WORDS[op].style) for line in folded]
     if changed := changed_outputs(plan):
-        lines.append(f"     ~ outputs: {', '.join(changed)}")
+        lines.append(f"       outputs: {', '.join(changed)}")
     changes = change_count(plan.counts)
-    lines.append(f"    {plural(changes, 'change')}: {counts_line(plan.counts, look)}")
+    what = plural(changes, "change") if changes or not changed else "only outputs change"
+    counts = counts_line(plan.counts, look)
+    lines.append(f"    {what}: {counts}" if counts else f"    {what}")
     return lines
 
 
@@ -65,13 +67,27 @@ def _kind(step: Step) -> str:
     return step.type.rpartition(":")[2]
 
 
-def no_changes(plan: Plan) -> str:
+def no_changes(plan: Plan, operation: str) -> str:
     """What a plan without changes says."""
-    return f"No changes: {plan.stack} is as declared ({plural(plan.counts.get('same', 0), 'resource')})."
+    match operation:
+        case "destroy":
+            return f"Nothing to delete: {plan.stack} has no resources."
+        case "refresh" | "drift":
+            count = plural(plan.counts.get(Op.REFRESH.value, 0), "resource")
+            return f"No drift: {plan.stack} is as the state says ({count} read)."
+        case _:
+            count = plural(plan.counts.get(Op.SAME.value, 0), "resource")
+            return f"No changes: {plan.stack} is as declared ({count})."
 
 
 def changed_outputs(plan: Plan) -> tuple[str, ...]:
-    """Names of stack outputs that change."""
-    names = {*plan.outputs, *plan.old_outputs}
-    missing = object()
-    return tuple(sorted(n for n in names if plan.outputs.get(n, missing) != plan.old_outputs.get(n, missing)))
+    """Names of stack outputs that change, each with its sign."""
+    found = []
+    for name in sorted({*plan.outputs, *plan.old_outputs}):
+        if name not in plan.old_outputs:
+            found.append(f"+{name}")
+        elif name not in plan.outputs:
+            found.append(f"-{name}")
+        elif plan.outputs[name] != plan.old_outputs[name]:
+            found.append(f"~{name}")
+    return tuple(found)

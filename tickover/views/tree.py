@@ -25,6 +25,8 @@ _SIGN = {
 }
 _HEAD = ("", "Type", "Name", "Plan", "Info")
 _GAP = "  "
+# Reasons that the operation or the changed properties say already.
+_TOLD_ALREADY = ("new", "no longer declared", "changed:", "replace:", "drifted:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +86,25 @@ def info(step: Step) -> str:
             parts.append(f"replaced because of {', '.join(sorted(step.replace_keys))}")
     if step.op is Op.REFRESH and step.new is None:
         parts.append("is gone")
-    parts += [r for r in step.reasons if not r.startswith(("changed:", "replace:"))]
+    parts += [r for r in step.reasons if not r.startswith(_TOLD_ALREADY)]
     return "; ".join(parts)
 
 
 def changed_keys(step: Step) -> tuple[str, ...]:
     """Top-level properties that change, each with its sign, sorted by name."""
-    signs: dict[str, set[str]] = {key: {"~"} for key in step.diff_keys}
+    signs = {top_level(key): "~" for key in step.diff_keys}
     for path, difference in step.detailed.items():
-        key = path.split(".")[0].split("[")[0]
-        signs.setdefault(key, set()).add(_SIGN[difference.kind] if path == key else "~")
-        if path == key and difference.kind not in (DiffKind.UPDATE, DiffKind.UPDATE_REPLACE):
-            signs[key] = {_SIGN[difference.kind]}
-    return tuple(("~" if len(found) > 1 else min(found)) + key for key, found in sorted(signs.items()))
+        key = top_level(path)
+        if path == key:
+            signs[key] = _SIGN[difference.kind]
+        else:
+            signs.setdefault(key, "~")
+    return tuple(sign + key for key, sign in sorted(signs.items()))
+
+
+def top_level(path: str) -> str:
+    """``gpuConfig.gpuType`` → ``gpuConfig``."""
+    return path.split(".")[0].split("[")[0]
 
 
 def render(plan: Plan, look: Look) -> list[str]:

@@ -42,6 +42,7 @@ HALVES = frozenset({Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED})
 # The order in which a summary names operations: what takes away comes first.
 SUMMARY_ORDER = (
     Op.DELETE,
+    Op.DELETE_REPLACED,
     Op.REPLACE,
     Op.DISCARD,
     Op.REMOVE_PENDING_REPLACE,
