@@ -12,9 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from tickover.timewords import Localise, local
 from tickover.errors import TickoverError
 from tickover.money import Bill, PriceError, Spec, Usage, bill, plain, table_for
+from tickover.timewords import Localise, local
 
 _NS = 1_000_000_000
 # The host's answer for a window in nanoseconds since the epoch: {"rows": […], "calls": {…}}.

@@ -106,8 +106,9 @@ def request(
             began = time.perf_counter()
             connection.request(method, target, body, dict(headers or {}))
             response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        yield Answer(response.status, found, response, url, began)
+        with response:  # it keeps the socket when the server ends the connection
+            found = {name.lower(): value for name, value in response.getheaders()}
+            yield Answer(response.status, found, response, url, began)
     finally:
         connection.close()
 

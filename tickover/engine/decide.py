@@ -61,7 +61,7 @@ def decide(old: ResourceState | None, goal: Goal, diff: DiffResult | None, force
     if replaces:
         return Decision(
             Choice.REPLACE,
-            diff.delete_before_replace or goal.delete_before_replace,
+            diff.delete_before_replace if goal.delete_before_replace is None else goal.delete_before_replace,
             keys or replaces,
             replaces,
             diff.detailed,
@@ -69,7 +69,7 @@ def decide(old: ResourceState | None, goal: Goal, diff: DiffResult | None, force
         )
     if diff.changes or old.init_errors:
         reasons = tuple(f"changed: {key}" for key in keys) or (
-            ("its creation was not complete",) if old.init_errors else ("changed",)
+            ("its last step was not complete",) if old.init_errors else ("changed",)
         )
         return Decision(Choice.UPDATE, False, keys, (), diff.detailed, reasons)
     return Decision(Choice.SAME)

@@ -14,6 +14,7 @@ from tickover.engine import wire
 from tickover.engine.state import CustomTimeouts, ResourceState
 from tickover.engine.urn import STACK_TYPE, is_provider_type, make_urn, parse_urn
 from tickover.engine.values import PropertyMap
+from tickover.errors import TickoverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ class Goal:
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     protect: bool = False
     ignore_changes: tuple[str, ...] = ()
-    delete_before_replace: bool = False
+    delete_before_replace: bool | None = None  # None: as the provider wants it
     additional_secret_outputs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     custom_timeouts: CustomTimeouts | None = None
@@ -87,7 +88,8 @@ def package_of(type_: str) -> str:
 def goal_of(
     request: resource_pb2.RegisterResourceRequest, stack: str, project: str, parent: Goal | None
 ) -> Goal:
-    """The goal of a request whose parent (already registered) is given."""
+    """The goal of a request whose parent (already registered) is given. Raises for what is not served."""
+    _refuse_unsupported(request)
     dependencies = tuple(sorted(set(request.dependencies)))
     by_property = {k: tuple(sorted(set(v.urns))) for k, v in sorted(request.propertyDependencies.items())}
     inputs = wire.decode(request.object, keep_resources=True)
@@ -107,7 +109,7 @@ def goal_of(
         property_dependencies=by_property,
         protect=request.protect,
         ignore_changes=tuple(request.ignoreChanges),
-        delete_before_replace=request.deleteBeforeReplace,
+        delete_before_replace=request.deleteBeforeReplace if _says_when_to_delete(request) else None,
         additional_secret_outputs=tuple(request.additionalSecretOutputs),
         aliases=_aliases(request, stack, project, urn),
         custom_timeouts=_timeouts(request),
@@ -117,12 +119,17 @@ def goal_of(
         source_position=_position(request),
         providers=dict(request.providers),
     )
-    return _inherited(goal, parent)
-
-
-def _inherited(goal: Goal, parent: Goal | None) -> Goal:
     if parent is None:
         return goal
+    goal = _inherited(goal, parent)
+    if not request.HasField("protect"):
+        goal = replace(goal, protect=parent.protect)
+    if not request.HasField("retainOnDelete"):
+        goal = replace(goal, retain_on_delete=parent.retain_on_delete)
+    return goal
+
+
+def _inherited(goal: Goal, parent: Goal) -> Goal:
     package = package_of(goal.type)
     providers = {**parent.providers, **goal.providers}
     provider = goal.provider
@@ -130,12 +137,33 @@ def _inherited(goal: Goal, parent: Goal | None) -> Goal:
         provider = goal.providers.get(package, "") or parent.providers.get(package, "")
     return replace(
         goal,
-        protect=goal.protect or parent.protect,
-        retain_on_delete=goal.retain_on_delete or parent.retain_on_delete,
         deleted_with=goal.deleted_with or parent.deleted_with,
         provider="" if goal.is_provider or not goal.custom else provider,
         providers=providers,
     )
+
+
+def _refuse_unsupported(request: resource_pb2.RegisterResourceRequest) -> None:
+    """What would change the meaning of a program if it were passed over in silence."""
+    asked = {
+        "a component of another process": request.remote,
+        "the option `import_`": bool(request.importId),
+        "the option `replace_with`": bool(request.replace_with),
+        "the option `replacement_trigger`": request.HasField("replacement_trigger"),
+        "a transform": bool(request.transforms),
+    }
+    for what, is_asked in asked.items():
+        if is_asked:
+            raise TickoverError(
+                "not-supported",
+                "Not supported by this engine",
+                f"{request.name} asks for {what}; tickover does not do that yet.",
+                address=request.name,
+            )
+
+
+def _says_when_to_delete(request: resource_pb2.RegisterResourceRequest) -> bool:
+    return request.deleteBeforeReplace or request.deleteBeforeReplaceDefined
 
 
 def _position(request: resource_pb2.RegisterResourceRequest) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent import futures
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
@@ -59,13 +60,15 @@ class Stopping(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The answer to a registration. id None: not known yet."""
+    """The answer to a registration. id None: not known yet. has_failed: it was reported already, and the
+    program is to go on as if the resource were unknown."""
 
     urn: str
     id: str | None
     outputs: PropertyMap
     stables: tuple[str, ...] = ()
     property_dependencies: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    has_failed: bool = False
 
 
 class Registrar(Protocol):
@@ -84,24 +87,41 @@ class Monitor:
         self._run = run
         self._registrar = registrar
         self._loop = loop
+        self._running: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
+        return _refusal(name)
 
-        def refuse(*_: Any, **__: Any) -> Any:
-            raise RpcFailure(grpc.StatusCode.UNIMPLEMENTED, f"tickover's engine does not serve {name}")
-
-        return refuse
+    async def stop(self) -> None:
+        """End the calls that run, and answer no further one."""
+        self._is_closed = True
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run work on the engine's loop; called on a program thread."""
+        if self._is_closed:
+            work.close()
+            raise RpcFailure(grpc.StatusCode.UNAVAILABLE, "the operation has ended")
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        except Stopping as stop:
-            raise RpcFailure(grpc.StatusCode.UNAVAILABLE, str(stop)) from stop
+            return asyncio.run_coroutine_threadsafe(self._tracked(work), self._loop).result()
+        except (Stopping, futures.CancelledError) as stop:
+            raise RpcFailure(grpc.StatusCode.UNAVAILABLE, str(stop) or "the operation has ended") from stop
         except TickoverError as error:
             raise RpcFailure(grpc.StatusCode.UNKNOWN, str(error)) from error
+
+    async def _tracked(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            return await work
+        finally:
+            self._running.discard(task)
 
     def GetDeploymentInfo(self, _: Any) -> resource_pb2.DeploymentInfo:
         run = self._run
@@ -125,6 +145,7 @@ class Monitor:
             id=answer.id or "",
             object=wire.encode(answer.outputs),
             stables=list(answer.stables),
+            result=resource_pb2.FAIL if answer.has_failed else resource_pb2.SUCCESS,
             propertyDependencies={
                 key: resource_pb2.RegisterResourceResponse.PropertyDependencies(urns=list(urns))
                 for key, urns in answer.property_dependencies.items()
@@ -175,8 +196,11 @@ class EngineLog:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
+        return _refusal(name)
 
-        def refuse(*_: Any, **__: Any) -> Any:
-            raise RpcFailure(grpc.StatusCode.UNIMPLEMENTED, f"tickover's engine does not serve {name}")
 
-        return refuse
+def _refusal(name: str) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RpcFailure(grpc.StatusCode.UNIMPLEMENTED, f"tickover's engine does not serve {name}")
+
+    return refuse

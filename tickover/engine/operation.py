@@ -8,77 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Final
 
-from tickover.engine.analyzer import AnalyzedResource, PolicyPacks
-from tickover.engine.backend import FileBackend
+from tickover.engine import leftovers
+from tickover.engine.effects import Effects
 from tickover.engine.events import (
     Diagnostic,
     Event,
-    EventSink,
     OperationFinished,
     PhaseStarted,
-    PlanReady,
-    PolicyReported,
-    ProgramOutput,
-    StepPlanned,
 )
-from tickover.engine.execute import Applier, Canceller, Effects
 from tickover.engine.failures import Failures
-from tickover.engine.goal import Goal
 from tickover.engine.history import UpdateRecord
-from tickover.engine.journal import Journal
-from tickover.engine.monitor import EngineLog, Monitor
 from tickover.engine.plan import Plan, PolicyViolation, Step
-from tickover.engine.planner import Planner, Prior
-from tickover.engine.program import ProgramRun, run_program
-from tickover.engine.project import Project
-from tickover.engine.provider import ProviderFactory, Severity
+from tickover.engine.provider import Severity
 from tickover.engine.providers import Providers
 from tickover.engine.recovery import Loaded
-from tickover.engine.registrar import ProgramRegistrar, Worker
-from tickover.engine.removals import refuse_protected, removals, remove
+from tickover.engine.request import Outcome, Request
 from tickover.engine.secrets import Keyring
-from tickover.engine.stackconfig import config_for_program, load_stack_config
+from tickover.engine.stackconfig import load_stack_config
 from tickover.engine.state import Deployment
 from tickover.engine.urn import STACK_TYPE
 from tickover.errors import Exit, TickoverError
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for. providers: in-process packages by name. passphrase: called when a secret is met."""
-
-    project: Project
-    stack: str
-    backend: FileBackend
-    providers: Mapping[str, ProviderFactory]
-    on_event: EventSink
-    passphrase: Callable[[], str]
-    parallel: int = 16
-    refresh: bool = False
-    policy_packs: tuple[Path, ...] = ()
-    policy_config: Path | None = None
-    canceller: Canceller = field(default_factory=Canceller)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """result: succeeded | failed | cancelled. outputs: the stack's, with markers."""
-
-    plan: Plan
-    result: str
-    outputs: dict[str, object]
-    exit_code: Exit
-    diagnostics: tuple[str, ...] = ()
+# How long calls that were told to give up may take to say what they have done, before they are cut off.
+GRACE_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
 class Operation:
-    """The running one. deployment: the state as it is now known."""
+    """The running one. deployment: the state as it is now known. plan: as far as it is made."""
 
     request: Request
     name: str
@@ -89,24 +51,46 @@ class Operation:
     keyring: Keyring
     loaded: Loaded | None = None
     deployment: Deployment = field(default_factory=Deployment)
-    journal: Journal | None = None
+    effects: Effects | None = None
+    plan: Plan | None = None
     violations: tuple[PolicyViolation, ...] = ()
-    outputs: dict[str, object] = field(default_factory=dict)
     leftovers: bool = False
     messages: list[str] = field(default_factory=list)
-    _config: tuple[dict[str, str], tuple[str, ...]] | None = None
+    config: tuple[dict[str, str], tuple[str, ...]] | None = None
+    _task: asyncio.Task[object] | None = None
+    _stopper: asyncio.Task[None] | None = None
 
     # -- life -----------------------------------------------------------------------------------------
 
     @classmethod
+    async def run(
+        cls,
+        request: Request,
+        name: str,
+        body: Callable[[Operation], Awaitable[Outcome]],
+        locks: bool = False,
+    ) -> Outcome:
+        """Do body within an operation; what a second press cut off ends as a cancelled outcome."""
+        async with cls._begun(request, name, locks) as op:
+            try:
+                return await body(op)
+            except asyncio.CancelledError:
+                if request.canceller.presses < 2:
+                    raise
+                if op._task is not None:
+                    op._task.uncancel()
+                return op._stopped()
+
+    @classmethod
     @asynccontextmanager
-    async def begin(cls, request: Request, name: str, locks: bool = False) -> AsyncIterator[Operation]:
+    async def _begun(cls, request: Request, name: str, locks: bool) -> AsyncIterator[Operation]:
         async with AsyncExitStack() as stack:
             lock_notices: tuple[str, ...] = ()
             if locks:
                 lock = stack.enter_context(request.backend.lock(request.project.name, request.stack, name))
                 lock_notices = tuple(lock.notices)
             op = cls._made(request, name)
+            op._task = asyncio.current_task()
             for notice in lock_notices:
                 op.say(Severity.WARNING, "", notice)
             request.canceller.on_press.append(op._pressed)
@@ -134,18 +118,44 @@ class Operation:
         )
 
     async def close(self) -> None:
+        if self._stopper is not None:
+            self._stopper.cancel()
         await self.providers.close()
-        if self.journal is not None:
-            self.journal.close()
+        if self.effects is not None:
+            self.effects.journal.close()
 
     async def reset_providers(self) -> None:
         """Begin the next phase with providers configured anew."""
         await self.providers.close()
 
     def _pressed(self, presses: int) -> None:
-        if presses > 1:
-            for task in asyncio.all_tasks():
-                task.cancel()
+        if presses == 2:
+            self._stopper = asyncio.get_running_loop().create_task(self._stop())
+        elif presses > 2 and self._task is not None:
+            self._task.cancel()
+
+    async def _stop(self) -> None:
+        """Stop at once, but hear what the calls that run have to say if they give up soon."""
+        await self.providers.cancel()
+        if self.effects is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.effects.idle.wait(), GRACE_SECONDS)
+        if self._task is not None:
+            self._task.cancel()
+
+    def _stopped(self) -> Outcome:
+        """The outcome after a second press. The journal stays, for the next operation to go on from."""
+        pending = [] if self.effects is None else self.effects.journal.deployment().pending_operations
+        if pending:
+            names = "".join(f"\n  {p.resource.urn} ({p.type.value})" for p in pending)
+            self.say(
+                Severity.ERROR,
+                "",
+                "Stopped while these were being worked on; they may exist, or be half changed, without the "
+                f"state knowing it:{names}\nThat is noted: the next preview names them, and the next up goes "
+                "on from there.",
+            )
+        return self.outcome(self.plan or self.plan_of((), {}, {}))
 
     def clock(self) -> float:
         return time.monotonic() - self.begun
@@ -167,14 +177,18 @@ class Operation:
         loaded = request.backend.load(request.project.name, request.stack, self.keyring)
         for notice in loaded.notices:
             self.say(Severity.WARNING, "", notice)
-        for pending in loaded.deployment.pending_operations:
-            self.say(
-                Severity.WARNING,
-                pending.resource.urn,
-                f"an earlier run was interrupted while {pending.type.value} this; it is looked at again",
-            )
-        self.leftovers = loaded.recovered or bool(loaded.deployment.pending_operations)
-        self.loaded, self.deployment = loaded, loaded.deployment
+        deployment = leftovers.pruned(loaded.deployment)
+        for urn, message in leftovers.warnings(deployment, request.stack):
+            self.say(Severity.WARNING, urn, message)
+        self.leftovers = loaded.recovered or deployment != loaded.deployment
+        self.loaded, self.deployment = loaded, deployment
+
+    async def settle_leftovers(self, must: bool) -> None:
+        """Look again at what an interrupted run was changing, in memory. must: that has to succeed."""
+        found = await leftovers.settled(self.deployment, self.providers, self.failures, must)
+        if found.has_changed:
+            self.deployment, self.leftovers = found.deployment, True
+            await self.reset_providers()
 
     def stack_outputs(self) -> dict[str, object]:
         """The stack's outputs as the state has them."""
@@ -188,17 +202,20 @@ class Operation:
         self.loaded = request.backend.load(request.project.name, request.stack, self.keyring)
         self.deployment = self.loaded.deployment
 
+    def drop_all_but_creations(self) -> None:
+        """Forget half-done changes of what is going to be deleted whatever its condition."""
+        creations = leftovers.open_creations(self.deployment)
+        self.deployment = replace(self.deployment, pending_operations=creations)
+
     def open_effects(self) -> Effects:
-        """The journal and what writes to it; a state that was recovered is saved first."""
+        """The journal and what writes to it; a state that is other than the stored one is saved first."""
         request = self.request
-        if self.loaded is not None and (self.loaded.recovered or self.deployment.pending_operations):
-            self.replace_state(replace(self.deployment, pending_operations=()))
+        if self.loaded is None or self.loaded.recovered or self.deployment != self.loaded.deployment:
+            self.replace_state(self.deployment)
         assert self.loaded is not None
-        self.journal = request.backend.open_journal(
-            request.project.name, request.stack, self.loaded, self.keyring
-        )
-        return Effects(
-            journal=self.journal,
+        journal = request.backend.open_journal(request.project.name, request.stack, self.loaded, self.keyring)
+        self.effects = Effects(
+            journal=journal,
             providers=self.providers,
             failures=self.failures,
             canceller=request.canceller,
@@ -206,63 +223,7 @@ class Operation:
             emit=self.emit,
             clock=self.clock,
         )
-
-    # -- the program ------------------------------------------------------------------------------------
-
-    def _program(self, dry_run: bool) -> ProgramRun:
-        request = self.request
-        if self._config is None:
-            stack_config = load_stack_config(request.project, request.stack)
-            self._config = config_for_program(request.project, stack_config, self.keyring)
-        return ProgramRun(
-            root=request.project.root,
-            main=request.project.main,
-            project=request.project.name,
-            stack=request.stack,
-            config=self._config[0],
-            secret_keys=self._config[1],
-            parallel=request.parallel,
-            dry_run=dry_run,
-        )
-
-    async def _run(self, run: ProgramRun, worker: Worker) -> ProgramRegistrar:
-        registrar = ProgramRegistrar(run.project, run.stack, run.config, worker)
-        loop = asyncio.get_running_loop()
-        monitor = Monitor(run, registrar, loop)
-        log = EngineLog(self.say, loop)
-
-        def said(line: str) -> None:
-            loop.call_soon_threadsafe(self.emit, ProgramOutput(self.clock(), line))
-
-        try:
-            await run_program(run, monitor, log, said)
-        except TickoverError as error:
-            # What failed first is known by name; the program only echoes it.
-            if not self.failures and not self.request.canceller.is_cancelled:
-                self.failures.add("", error)
-        return registrar
-
-    async def plan_program(self) -> tuple[Plan, Planner, tuple[Step, ...]]:
-        """The dry run and what follows from it: the plan, the planner behind it, the removals."""
-        self.emit(PhaseStarted(self.clock(), "planning"))
-        prior = Prior.of(self.deployment.resources)
-        limit = asyncio.Semaphore(max(self.request.parallel, 1))
-        planner = Planner(prior, self.providers, self.failures, limit)
-        registrar = await self._run(self._program(True), planner)
-        steps: tuple[Step, ...] = ()
-        if not self.failures:
-            steps = removals(prior, list(planner.planned.values()), planner.seen)
-            refuse_protected(steps, self.failures)
-        planned = tuple(s for p in planner.planned.values() for s in p.steps)
-        for step in (*planned, *steps):
-            self.emit(StepPlanned(self.clock(), step))
-        outputs = dict(registrar.stack_outputs)
-        plan = self.plan_of((*planned, *steps), outputs, self.stack_outputs())
-        if self.request.policy_packs and not self.failures:
-            plan = replace(plan, violations=await self._judged(planner))
-        self.violations = plan.violations
-        self.emit(PlanReady(self.clock(), plan))
-        return plan, planner, steps
+        return self.effects
 
     def plan_of(
         self, steps: Sequence[Step], outputs: dict[str, object], old_outputs: dict[str, object]
@@ -276,76 +237,44 @@ class Operation:
             warnings=tuple(self.failures.warnings),
         )
 
-    async def _judged(self, planner: Planner) -> tuple[PolicyViolation, ...]:
-        """What the policy packs say of the planned resources."""
-        request = self.request
-        self.emit(PhaseStarted(self.clock(), "checking policies"))
-        resources = [_analyzed(p.goal, p.inputs) for p in planner.planned.values()]
-        async with PolicyPacks.start(
-            request.policy_packs,
-            project=request.project.name,
-            stack=request.stack,
-            dry_run=True,
-            config=self._program(True).config,
-            policy_config=request.policy_config,
-        ) as packs:
-            each = await asyncio.gather(*(packs.analyze(r) for r in resources))
-            found = (*(v for vs in each for v in vs), *await packs.analyze_stack(resources))
-        for violation in found:
-            self.emit(PolicyReported(self.clock(), violation))
-        return found
-
     @property
     def is_blocked(self) -> bool:
         """True if a policy forbids the plan."""
         return any(v.level in ("mandatory", "remediate") for v in self.violations)
-
-    async def apply_program(self, planner: Planner, steps: tuple[Step, ...]) -> None:
-        """The second run of the program, then the removals."""
-        self.emit(PhaseStarted(self.clock(), "applying"))
-        effects = self.open_effects()
-        applier = Applier(planner.prior, planner.planned, effects)
-        registrar = await self._run(self._program(False), applier)
-        self.outputs = dict(registrar.stack_outputs)
-        missing = planner.planned.keys() - applier.applied
-        if not self.failures and not self.request.canceller.is_cancelled and missing:
-            self.failures.add(
-                min(missing),
-                TickoverError(
-                    "plan-violated",
-                    "Program departs from the plan",
-                    "It declared this resource when the plan was made, and does not now. Run up again.",
-                    min(missing),
-                    exit_code=Exit.RESOURCE,
-                ),
-            )
-        if not self.failures and not self.request.canceller.is_cancelled and steps:
-            self.emit(PhaseStarted(self.clock(), "deleting"))
-            await remove(steps, planner.prior, effects, self.request.parallel)
 
     # -- ends -------------------------------------------------------------------------------------------
 
     def finish(self, plan: Plan, kind: str) -> Outcome:
         """Save what the journal says, record the update, and report."""
         request = self.request
-        if self.journal is not None:
-            self.emit(PhaseStarted(self.clock(), "saving"))
-            request.backend.save(
-                request.project.name, request.stack, self.journal.deployment(), self.keyring, self.journal
+        if self._save_effects():
+            failed = bool(self.failures) or request.canceller.is_cancelled
+            request.backend.record_update(
+                request.project.name,
+                request.stack,
+                UpdateRecord(
+                    kind=kind,
+                    start_time=self.begun_at,
+                    end_time=int(time.time()),
+                    result="failed" if failed else "succeeded",
+                    resource_changes=plan.counts,
+                ),
             )
-        failed = bool(self.failures) or request.canceller.is_cancelled
-        request.backend.record_update(
-            request.project.name,
-            request.stack,
-            UpdateRecord(
-                kind=kind,
-                start_time=self.begun_at,
-                end_time=int(time.time()),
-                result="failed" if failed else "succeeded",
-                resource_changes=plan.counts,
-            ),
-        )
-        return self.outcome(plan, outputs=self.outputs if kind == "update" else dict(plan.outputs))
+        return self.outcome(plan, outputs=self.stack_outputs())
+
+    def _save_effects(self) -> bool:
+        """Write the state. If that fails, the one before and the journal stay; the next load joins them."""
+        if self.effects is None:
+            return True
+        self.emit(PhaseStarted(self.clock(), "saving"))
+        request, journal = self.request, self.effects.journal
+        self.deployment = leftovers.pruned(journal.deployment())
+        try:
+            request.backend.save(request.project.name, request.stack, self.deployment, self.keyring, journal)
+        except TickoverError as error:
+            self.failures.add("", error)
+            return False
+        return True
 
     def outcome(
         self,
@@ -366,17 +295,3 @@ class Operation:
         shown = outputs if outputs is not None else dict(plan.old_outputs if unchanged else plan.outputs)
         self.emit(OperationFinished(self.clock(), self.name, result, plan.counts, shown))
         return Outcome(plan, result, shown, code, tuple(self.messages))
-
-
-def _analyzed(goal: Goal, inputs: dict[str, object]) -> AnalyzedResource:
-    return AnalyzedResource(
-        urn=goal.urn,
-        type=goal.type,
-        name=goal.name,
-        properties=inputs,
-        provider=goal.provider,
-        parent=goal.parent,
-        dependencies=goal.dependencies,
-        property_dependencies=goal.property_dependencies,
-        protect=goal.protect,
-    )

@@ -1,8 +1,8 @@
 """Runs the user's program, unmodified, in this process.
 
 Owns: the thread and loop the program runs on, and what is put back afterwards (working directory, modules,
-standard output). Promises: two runs in one process do not see each other; a failure is one TickoverError
-with the user's own frames. Never: answers a registration (see `monitor`).
+environment, standard output). Promises: two runs in one process do not see each other; a failure is one
+TickoverError with the user's own frames. Never: answers a registration (see `monitor`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -93,7 +93,7 @@ async def run_program(run: ProgramRun, monitor: Any, engine: Any, on_line: Calla
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
-    def settle(error: BaseException | None) -> None:
+    def settle(error: TickoverError | None) -> None:
         if ended.done():
             return
         if error is None:
@@ -102,12 +102,16 @@ async def run_program(run: ProgramRun, monitor: Any, engine: Any, on_line: Calla
             ended.set_exception(error)
 
     def body() -> None:
-        error: BaseException | None = None
+        error: TickoverError | None = None
         try:
             contextvars.Context().run(_main, run, monitor, engine, sink)
         except TickoverError as failure:
             error = failure
-        loop.call_soon_threadsafe(settle, error)
+        except BaseException as failure:  # noqa: BLE001 - whatever it is, someone waits for this thread
+            error = _described(failure, run.root)
+        # An operation that was told to stop at once does not wait for its program.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, error)
 
     # A daemon: a program that hangs must not keep a process alive that was told to stop twice.
     threading.Thread(target=body, name="program", daemon=True).start()
@@ -145,10 +149,9 @@ def _main(run: ProgramRun, monitor: Any, engine: Any, sink: _LineSink) -> None:
         except pulumi.RunError as error:
             raise TickoverError("program-failed", "The program stopped", str(error)) from error
         except SystemExit as error:
-            if error.code not in (None, 0):
-                raise TickoverError(
-                    "program-failed", "The program stopped", f"It called sys.exit({error.code!r})."
-                ) from error
+            raise TickoverError(
+                "program-failed", "The program stopped", f"It called sys.exit({error.code!r})."
+            ) from error
         except Exception as error:
             raise _described(error, run.root) from error
         finally:
@@ -160,7 +163,11 @@ def _main(run: ProgramRun, monitor: Any, engine: Any, sink: _LineSink) -> None:
 
 
 def _execute(main: Path) -> None:
-    runpy.run_path(str(main), run_name="__main__")
+    try:
+        runpy.run_path(str(main), run_name="__main__")
+    except SystemExit as error:
+        if error.code not in (None, 0):  # else an ordinary end: what was declared so far is still awaited
+            raise
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:
@@ -177,6 +184,7 @@ def _surroundings(run: ProgramRun) -> Iterator[None]:
     """Working directory, import path, standard output and modules as a fresh process would have them."""
     folder = run.main if run.main.is_dir() else run.main.parent
     before_modules, before_path, before_cwd = set(sys.modules), list(sys.path), Path.cwd()
+    before_env = dict(os.environ)
     real = sys.stdout
     sys.path.insert(0, str(folder))
     sys.stdout = _Stdout(real)
@@ -185,6 +193,9 @@ def _surroundings(run: ProgramRun) -> Iterator[None]:
         yield
     finally:
         os.chdir(before_cwd)
+        if os.environ != before_env:
+            os.environ.clear()
+            os.environ.update(before_env)
         sys.stdout = real
         sys.path[:] = before_path
         for name in set(sys.modules) - before_modules:

@@ -10,24 +10,22 @@ import asyncio
 from dataclasses import replace
 
 from tickover.engine import wire
-from tickover.engine.execute import now_rfc3339
-from tickover.engine.failures import Failures
+from tickover.engine.effects import now_rfc3339
+from tickover.engine.failures import Failures, explained
 from tickover.engine.plan import Op, Step
-from tickover.engine.planner import Prior
-from tickover.engine.provider import ReadRequest, Unimplemented
-from tickover.engine.providers import Providers
+from tickover.engine.provider import InitFailed, ReadRequest, ReadResult, Unimplemented
+from tickover.engine.providers import ProviderEntries, Providers
 from tickover.engine.snapshot import in_valid_order
-from tickover.engine.state import Deployment, ResourceState
+from tickover.engine.state import Deployment, PendingType, ResourceState
 from tickover.engine.structdiff import compare
 from tickover.engine.urn import is_provider_type, parse_urn
-from tickover.errors import TickoverError
 
 
 async def refreshed(
     deployment: Deployment, providers: Providers, failures: Failures, parallel: int
 ) -> tuple[Deployment, tuple[Step, ...]]:
     """The deployment as the providers see it now, and a step for each resource read."""
-    prior = Prior.of(deployment.resources)
+    entries = ProviderEntries(deployment.resources)
     limit = asyncio.Semaphore(max(parallel, 1))
 
     async def one(resource: ResourceState) -> tuple[ResourceState | None, Step | None]:
@@ -35,14 +33,17 @@ async def refreshed(
             return resource, None
         async with limit:
             try:
-                return await _read(resource, providers, prior)
-            except TickoverError as error:
-                failures.add(resource.urn, error)
+                return _compared(resource, await read_again(resource, providers, entries))
+            except Exception as error:  # noqa: BLE001 - whatever a provider raises becomes a report
+                failures.add(resource.urn, explained(resource.urn, error, resource.inputs, resource.outputs))
                 return resource, None
 
     results = await asyncio.gather(*(one(r) for r in deployment.resources))
     kept = in_valid_order(r for r, _ in results if r is not None)
-    pending = tuple(p for p in deployment.pending_operations if p.type.value == "creating")
+    for resource in kept:
+        for reason in resource.init_errors:
+            failures.warn(resource.urn, reason)
+    pending = tuple(p for p in deployment.pending_operations if p.type is PendingType.CREATING)
     return (
         replace(deployment, resources=kept, pending_operations=pending),
         tuple(step for _, step in results if step is not None),
@@ -53,26 +54,38 @@ def _is_read(resource: ResourceState) -> bool:
     return resource.custom and not is_provider_type(resource.type) and not resource.pending_replacement
 
 
-async def _read(
-    resource: ResourceState, providers: Providers, prior: Prior
-) -> tuple[ResourceState | None, Step | None]:
-    provider = await providers.of_state(resource, prior.live)
+async def read_again(
+    resource: ResourceState, providers: Providers, entries: ProviderEntries
+) -> ResourceState | None:
+    """The resource as its provider says it is; None if it is gone; as it was where it cannot be read."""
+    provider = await providers.of_state(resource, entries)
+    errors: tuple[str, ...] = ()
     try:
         found = await provider.read(ReadRequest(resource.urn, resource.id, resource.inputs, resource.outputs))
     except Unimplemented:
-        return resource, None
+        return resource
+    except InitFailed as partial:
+        found, errors = ReadResult(partial.id, partial.outputs, partial.inputs), partial.reasons
     if not found.id:
-        return None, _step(Op.DELETE, resource, None, ("gone: it no longer exists",))
+        return None
     inputs = resource.inputs if found.inputs is None else wire.remark_secrets(found.inputs, resource.inputs)
     outputs = wire.remark_secrets(found.outputs, resource.outputs)
-    new = replace(resource, id=found.id, inputs=inputs, outputs=outputs, init_errors=())
-    drift = compare(resource.inputs, inputs).detailed
-    moved = compare(resource.outputs, outputs).detailed
+    outputs = {
+        k: wire.as_secret(v) if k in resource.additional_secret_outputs else v for k, v in outputs.items()
+    }
+    return replace(resource, id=found.id, inputs=inputs, outputs=outputs, init_errors=errors)
+
+
+def _compared(old: ResourceState, new: ResourceState | None) -> tuple[ResourceState | None, Step]:
+    if new is None:
+        return None, _step(Op.DELETE, old, None, ("gone: it no longer exists",))
+    drift = compare(old.inputs, new.inputs).detailed
+    moved = compare(old.outputs, new.outputs).detailed
     if not drift and not moved:
-        return new, _step(Op.REFRESH, resource, new, ())
+        return new, _step(Op.REFRESH, old, new, ())
     keys = tuple(sorted(drift or moved))
     new = replace(new, modified=now_rfc3339())
-    step = _step(Op.UPDATE, resource, new, tuple(f"drifted: {key}" for key in keys))
+    step = _step(Op.UPDATE, old, new, tuple(f"drifted: {key}" for key in keys))
     return new, replace(step, diff_keys=keys, detailed=drift or moved)
 
 

@@ -103,7 +103,7 @@ def _put_back(new: Any, old: Any, parts: tuple[str | int, ...]) -> None:
     head, rest = parts[0], parts[1:]
     keys: list[Any] = [head]
     if head == "*":
-        keys = list(range(len(new))) if isinstance(new, list) else sorted({*new, *old})
+        keys = list(range(len(new))) if isinstance(new, list) else _names(new, old)
     for key in keys:
         old_value, new_value = _at(old, key), _at(new, key)
         if rest:
@@ -114,6 +114,10 @@ def _put_back(new: Any, old: Any, parts: tuple[str | int, ...]) -> None:
                 new.pop(key, None)
         elif isinstance(new, dict) or (isinstance(new, list) and isinstance(key, int) and key < len(new)):
             new[key] = deepcopy(old_value)
+
+
+def _names(new: Any, old: Any) -> list[str]:
+    return sorted({*new, *old}) if isinstance(new, dict) and isinstance(old, dict) else []
 
 
 def _at(container: Any, key: Any) -> Any:
