@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import uvloop
+
 from tickover.host.auth import Credentials
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
@@ -238,3 +240,14 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
         if time.monotonic() > end:
             raise AssertionError("it did not happen in time")
         await asyncio.sleep(0.005)
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    """A scenario on the loop the host runs on, bounded to 20 s."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await scenario()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bounded())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
-import pulumi
 import pytest
 
 from tickover.provider import resources
@@ -14,6 +16,7 @@ from tickover.provider.provider import HANDLERS
 from tickover.provider.resources import CLASSES, FcResource, output_names
 from tickover.provider.schema import package_schema
 
+ROOT = Path(__file__).parents[2]
 ARGS = {cls: getattr(resources, f"{cls.__name__}Args") for cls in CLASSES}
 # An older spelling of defaultTarget; the class offers one spelling only.
 NOT_OFFERED = {"target", "isE2B"}
@@ -55,56 +58,17 @@ def test_names(python: str, wire: str) -> None:
     assert camel(python) == wire
 
 
-class Recorder(pulumi.runtime.Mocks):
-    def __init__(self) -> None:
-        self.registered: dict[str, dict[str, Any]] = {}
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        self.registered[args.typ] = dict(args.inputs)
-        return "id", {**args.inputs, "httpTrigger": {"urlInternet": "http://here"}}
-
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
-        return {}
-
-
 def test_names_change_and_nested_user_keys_do_not() -> None:
-    recorder = Recorder()
-    seen: dict[str, Any] = {}
-    loop = asyncio.new_event_loop()  # the SDK's mocks want one that is set, and other tests end theirs
-    asyncio.set_event_loop(loop)
-    pulumi.runtime.set_mocks(recorder)
-
-    @pulumi.runtime.test
-    def program() -> pulumi.Output[Any]:
-        trigger = resources.Trigger(
-            "t",
-            pulumi.ResourceOptions(ignore_changes=["trigger_config"]),
-            function_name="chat-dev",
-            trigger_name="http",
-            trigger_type="http",
-            trigger_config="{}",
-        )
-        function = resources.Function(
-            "f",
-            function_name="chat-dev",
-            runtime="custom-container",
-            handler="x",
-            memory_size=2048,
-            environment_variables={"memory_size": "stays"},
-        )
-
-        def look(values: list[Any]) -> None:
-            seen["url"], seen["memory"] = values
-
-        return pulumi.Output.all(trigger.http_trigger, function.memory_size).apply(look)
-
-    try:
-        program()
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
-    assert seen == {"url": {"urlInternet": "http://here"}, "memory": 2048}
-    assert recorder.registered["tickover:fc:Function"] == {
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.provider_mocked_program"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    said = json.loads(done.stdout)
+    assert said["seen"] == {"url": {"urlInternet": "http://here"}, "memory": 2048}
+    assert said["function"] == {
         "functionName": "chat-dev",
         "runtime": "custom-container",
         "handler": "x",
