@@ -141,9 +141,14 @@ def _main(run: ProgramRun, monitor: Any, engine: Any, sink: _LineSink) -> None:
         loop = asyncio.new_event_loop()
         pool = ThreadPoolExecutor(max_workers=max(run.parallel, 1) * 4, thread_name_prefix="program-rpc")
         loop.set_default_executor(pool)
+        # After a failure the SDK abandons futures by the hundred, all with the cause that is told anyway.
+        strays: list[str] = []
+        loop.set_exception_handler(lambda _, context: strays.append(_stray(context)))
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(run_in_stack(lambda: _execute(run.main)))
+            for stray in strays:  # nothing else failed: then these are news
+                sink.write(stray)
         except TickoverError:
             raise
         except pulumi.RunError as error:
@@ -160,6 +165,11 @@ def _main(run: ProgramRun, monitor: Any, engine: Any, sink: _LineSink) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
             asyncio.set_event_loop(None)
             loop.close()
+
+
+def _stray(context: dict[str, Any]) -> str:
+    """A line about a failure that nobody awaited."""
+    return f"A task of the program failed: {context.get('exception') or context.get('message')}\n"
 
 
 def _execute(main: Path) -> None:
