@@ -17,7 +17,11 @@ async def server(answer):
     asked = []
 
     async def serve(reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        except asyncio.IncompleteReadError:  # a look whether the port is open
+            writer.close()
+            return
         length = int(head.lower().partition("content-length: ")[2].split("\r\n")[0] or 0)
         line, body = head.splitlines()[0], await reader.readexactly(length)
         asked.append((line, body))

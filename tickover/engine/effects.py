@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from tickover.engine import wire
 from tickover.engine.events import Event, StepFailed, StepFinished, StepStarted
-from tickover.engine.failures import Failures, explained
+from tickover.engine.failures import Failures, explained, without_secrets
 from tickover.engine.journal import Journal
 from tickover.engine.monitor import Stopping
 from tickover.engine.plan import Op, Step
@@ -178,7 +178,8 @@ def _partial(step: Step, subject: ResourceState, partial: InitFailed) -> Resourc
     elif step.op is Op.UPDATE and step.old is not None:
         inputs = step.old.inputs
     outputs = secret_outputs(partial.outputs, subject.inputs, subject.additional_secret_outputs)
-    return replace(subject, id=partial.id, inputs=inputs, outputs=outputs, init_errors=partial.reasons)
+    reasons = tuple(without_secrets(reason, subject.inputs) for reason in partial.reasons)
+    return replace(subject, id=partial.id, inputs=inputs, outputs=outputs, init_errors=reasons)
 
 
 def secret_outputs(outputs: PropertyMap, inputs: PropertyMap, names: tuple[str, ...]) -> PropertyMap:

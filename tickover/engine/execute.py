@@ -227,7 +227,8 @@ class Applier:
         for urn in (*planned.first, planned.old.urn):
             if urn not in self.deleted:
                 resource = self.prior.live[urn]
-                step = removal(resource, "replaced, deleted first", Op.DELETE_REPLACED)
+                op = Op.DELETE_REPLACED if urn in stays else Op.DELETE
+                step = removal(resource, "replaced, deleted first", op)
                 leaves = replace(resource, pending_replacement=True) if urn in stays else None
                 self.deleted[urn] = asyncio.create_task(
                     self.effects.delete(step, self.prior.providers, leaves)

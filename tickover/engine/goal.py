@@ -8,6 +8,7 @@ prior state or asks a provider.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tickover.engine import wire
@@ -171,6 +172,12 @@ def _position(request: resource_pb2.RegisterResourceRequest) -> str:
     if not position.uri:
         return ""
     return f"{position.uri}#{position.line}" + (f",{position.column}" if position.column else "")
+
+
+def in_project(position: str, root: Path) -> str:
+    """A source position as Pulumi writes it for a file of the project: the same wherever that lies."""
+    home = root.as_uri() + "/"
+    return f"project:///{position.removeprefix(home)}" if position.startswith(home) else position
 
 
 def _timeouts(request: resource_pb2.RegisterResourceRequest) -> CustomTimeouts | None:

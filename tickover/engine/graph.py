@@ -32,6 +32,19 @@ def delete_order(resources: Sequence[ResourceState]) -> Graph:
         if resource.provider in providers:
             needed.append(providers[resource.provider])
         graph.add_edges_from((index, i) for i in needed if i != index)
+    return _without_cycles(graph, resources)
+
+
+def _without_cycles(graph: Graph, resources: Sequence[ResourceState]) -> Graph:
+    """A URN with a live and a doomed entry can look needed both ways round. What is live needs what is live;
+    if that is not enough, the order of the state decides."""
+    if nx.is_directed_acyclic_graph(graph):
+        return graph
+    graph.remove_edges_from(
+        [(a, b) for a, b in graph.edges if resources[b].delete and not resources[a].delete]
+    )
+    if not nx.is_directed_acyclic_graph(graph):
+        graph.remove_edges_from([(a, b) for a, b in graph.edges if a < b])
     return graph
 
 

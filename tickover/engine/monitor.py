@@ -77,7 +77,7 @@ class Registrar(Protocol):
     async def register(self, request: resource_pb2.RegisterResourceRequest) -> Registered: ...
     async def register_outputs(self, urn: str, outputs: PropertyMap) -> None: ...
     async def read(self, request: resource_pb2.ReadResourceRequest) -> Registered: ...
-    async def invoke(self, request: resource_pb2.ResourceInvokeRequest) -> InvokeResult: ...
+    async def invoke(self, request: resource_pb2.ResourceInvokeRequest) -> InvokeResult | None: ...
 
 
 class Monitor:
@@ -94,6 +94,12 @@ class Monitor:
         if name.startswith("_"):
             raise AttributeError(name)
         return _refusal(name)
+
+    async def finish(self) -> None:
+        """Answer no further call, and wait for those that run: their effect outlives the program."""
+        self._is_closed = True
+        while self._running:
+            await asyncio.wait(set(self._running))
 
     async def stop(self) -> None:
         """End the calls that run, and answer no further one."""
@@ -162,9 +168,11 @@ class Monitor:
         answer = self._call(self._registrar.read(request))
         return resource_pb2.ReadResourceResponse(urn=answer.urn, properties=wire.encode(answer.outputs))
 
-    def Invoke(self, request: resource_pb2.ResourceInvokeRequest) -> provider_pb2.InvokeResponse:
+    def Invoke(self, request: resource_pb2.ResourceInvokeRequest) -> resource_pb2.ResourceInvokeResponse:
         result = self._call(self._registrar.invoke(request))
-        response = provider_pb2.InvokeResponse(
+        if result is None:
+            return resource_pb2.ResourceInvokeResponse(unknown=True)
+        response = resource_pb2.ResourceInvokeResponse(
             failures=[
                 provider_pb2.CheckFailure(property=f.property, reason=f.reason) for f in result.failures
             ]

@@ -101,17 +101,20 @@ class Operation:
     @classmethod
     def _made(cls, request: Request, name: str) -> Operation:
         begun = time.monotonic()
+        messages: list[str] = []
 
         def say(severity: Severity, urn: str, message: str, *, ephemeral: bool = False) -> None:
-            at = time.monotonic() - begun
-            request.on_event(Diagnostic(at, severity, message, urn, ephemeral))
+            if severity in (Severity.WARNING, Severity.ERROR) and not ephemeral:
+                messages.append(message)
+            request.on_event(Diagnostic(time.monotonic() - begun, severity, message, urn, ephemeral))
 
         config = load_stack_config(request.project, request.stack)
         return cls(
             request=request,
             name=name,
             providers=Providers(request.providers, say),
-            failures=Failures(lambda severity, urn, message: say(severity, urn, message)),
+            failures=Failures(say),
+            messages=messages,
             begun=begun,
             begun_at=int(time.time()),
             keyring=Keyring(request.passphrase, config.salt),

@@ -44,7 +44,9 @@ def _program(op: Operation, dry_run: bool) -> ProgramRun:
 
 
 async def _run(op: Operation, run: ProgramRun, worker: Worker) -> ProgramRegistrar:
-    registrar = ProgramRegistrar(run.project, run.stack, run.config, run.secret_keys, worker, op.failures)
+    registrar = ProgramRegistrar(
+        run.project, run.stack, run.config, run.secret_keys, worker, op.failures, run.root
+    )
     loop = asyncio.get_running_loop()
     monitor = Monitor(run, registrar, loop)
     log = EngineLog(op.say, loop)
@@ -54,11 +56,14 @@ async def _run(op: Operation, run: ProgramRun, worker: Worker) -> ProgramRegistr
 
     running = asyncio.create_task(run_program(run, monitor, log, said))
     try:
-        await asyncio.shield(running)
-    except TickoverError as error:
-        # What failed first is known by name; the program only echoes it.
-        if not op.failures and not op.request.canceller.is_cancelled:
-            op.failures.add("", error)
+        try:
+            await asyncio.shield(running)
+        except TickoverError as error:
+            # What failed first is known by name; the program only echoes it.
+            await monitor.finish()
+            if not op.failures and not op.request.canceller.is_cancelled:
+                op.failures.add("", error)
+        await monitor.finish()
     except asyncio.CancelledError:
         await monitor.stop()
         await asyncio.wait({running}, timeout=GRACE_SECONDS)
@@ -66,7 +71,6 @@ async def _run(op: Operation, run: ProgramRun, worker: Worker) -> ProgramRegistr
         await asyncio.gather(running, return_exceptions=True)
         raise
     finally:
-        await monitor.stop()
         registrar.stop()
     return registrar
 

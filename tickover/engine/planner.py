@@ -114,10 +114,10 @@ class Planner:
         self.planned[goal.urn] = replace(planned, new=new)
         return new
 
-    async def invoke(self, provider: str, token: str, args: PropertyMap) -> InvokeResult:
+    async def invoke(self, provider: str, token: str, args: PropertyMap) -> InvokeResult | None:
         handle = self.providers.of(provider, token)
         if contains_unknown(args) or not handle.is_configured:
-            return InvokeResult({})
+            return None
         return await handle.provider.invoke(token, args)
 
     # -- one resource -----------------------------------------------------------------------------------

@@ -141,6 +141,8 @@ def _main(run: ProgramRun, monitor: Any, engine: Any, sink: _LineSink) -> None:
         loop = asyncio.new_event_loop()
         pool = ThreadPoolExecutor(max_workers=max(run.parallel, 1) * 4, thread_name_prefix="program-rpc")
         loop.set_default_executor(pool)
+        # Results that nobody awaits after a failure: the failure itself is reported by name.
+        loop.set_exception_handler(lambda _loop, _context: None)
         # After a failure the SDK abandons futures by the hundred, all with the cause that is told anyway.
         strays: list[str] = []
         loop.set_exception_handler(lambda _, context: strays.append(_stray(context)))
@@ -194,6 +196,8 @@ def _surroundings(run: ProgramRun) -> Iterator[None]:
     """Working directory, import path, standard output and modules as a fresh process would have them."""
     folder = run.main if run.main.is_dir() else run.main.parent
     before_modules, before_path, before_cwd = set(sys.modules), list(sys.path), Path.cwd()
+    # Bytecode is matched by size and second: a program edited twice in a second would run in its old form.
+    wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     before_env = dict(os.environ)
     real = sys.stdout
     sys.path.insert(0, str(folder))
@@ -202,6 +206,7 @@ def _surroundings(run: ProgramRun) -> Iterator[None]:
     try:
         yield
     finally:
+        sys.dont_write_bytecode = wrote_bytecode
         os.chdir(before_cwd)
         if os.environ != before_env:
             os.environ.clear()
@@ -226,9 +231,11 @@ def _is_of_program(module: object, root: Path) -> bool:
 def _described(error: BaseException, root: Path) -> TickoverError:
     """An exception of the program, with the frames a user wrote."""
     cause: BaseException | None = error
-    while cause is not None:  # a ConfigError raised inside an apply arrives wrapped
-        if isinstance(cause, TickoverError):
+    met: list[BaseException] = []
+    while cause is not None and not any(cause is m for m in met):  # the SDK makes chains that bite their tail
+        if isinstance(cause, TickoverError):  # a ConfigError raised inside an apply arrives wrapped
             return cause
+        met.append(cause)
         cause = cause.__cause__
     frames = [
         f

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from tickover.engine import wire
 from tickover.engine.failures import Failures, explained
-from tickover.engine.goal import Goal, goal_of, package_of
+from tickover.engine.goal import Goal, goal_of, in_project, package_of
 from tickover.engine.monitor import Registered, Stopping
 from tickover.engine.provider import InvokeResult
 from tickover.engine.state import ResourceState
@@ -36,7 +37,8 @@ class Worker(Protocol):
 
     async def handle(self, goal: Goal) -> ResourceState: ...
     async def outputs(self, goal: Goal, state: ResourceState, outputs: PropertyMap) -> ResourceState: ...
-    async def invoke(self, provider: str, token: str, args: PropertyMap) -> InvokeResult: ...
+    async def invoke(self, provider: str, token: str, args: PropertyMap) -> InvokeResult | None:
+        """None: unknown yet."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class ProgramRegistrar:
     secret_keys: tuple[str, ...]
     worker: Worker
     failures: Failures
+    root: Path  # of the project
     goals: dict[str, Goal] = field(default_factory=dict)
     states: dict[str, ResourceState] = field(default_factory=dict)
     stack_outputs: PropertyMap = field(default_factory=dict)
@@ -62,6 +65,7 @@ class ProgramRegistrar:
             goal = replace(
                 goal, aliases=tuple(dict.fromkeys((*goal.aliases, *self._moved_with(parent, goal))))
             )
+            goal = replace(goal, source_position=in_project(goal.source_position, self.root))
             goal = await self._with_provider(goal)
         except TickoverError as error:
             self.failures.add(error.address or request.name, error)
@@ -107,7 +111,7 @@ class ProgramRegistrar:
             address=request.name,
         )
 
-    async def invoke(self, request: resource_pb2.ResourceInvokeRequest) -> InvokeResult:
+    async def invoke(self, request: resource_pb2.ResourceInvokeRequest) -> InvokeResult | None:
         package = request.tok.split(":", 1)[0]
         provider = request.provider or await self._default_provider(package, request.version)
         args = wire.decode(request.args)

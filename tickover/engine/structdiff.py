@@ -100,6 +100,8 @@ def with_ignored(new: PropertyMap, old: PropertyMap, paths: Iterable[str]) -> Pr
 def _put_back(new: Any, old: Any, parts: tuple[str | int, ...]) -> None:
     if not parts:
         return
+    new = new.value if isinstance(new, Secret) else new
+    old = old.value if isinstance(old, Secret) else old
     head, rest = parts[0], parts[1:]
     keys: list[Any] = [head]
     if head == "*":
