@@ -34,6 +34,35 @@ def test_a_schedule_grows_and_shrinks_the_pool_on_time(on_bench):
     on_bench(scenario)
 
 
+@pytest.mark.parametrize("late", ["while the registry is asked", "with something else happening"])
+def test_a_firing_is_not_passed_over(on_bench, late):
+    async def scenario(bench):
+        now = bench.clock.wall_ns()
+        edge = now + 10 * SECOND_NS
+        bench.declared.schedule = [(now, 1), (edge, 3)]
+        if late == "while the registry is asked":
+            desired = bench.declared.desired
+
+            def slowly(asked_ns):
+                found = desired(asked_ns)
+                if edge - SECOND_NS < asked_ns < edge:
+                    bench.clock.tick(SECOND_NS)  # the edge passes between the two questions
+                return found
+
+            bench.declared.desired = slowly
+            await bench.clock.advance(9.5)
+            bench.pool.notify()
+        else:
+            bench.pool.notify()
+            await bench.clock.advance(9.9)
+            bench.clock.tick(SECOND_NS)  # the edge passes, its timer is late, and the pool is woken
+            bench.pool._kicked.set()
+        await bench.clock.advance(0.1)
+        assert len(states(bench.pool)) == 3
+
+    on_bench(scenario)
+
+
 def test_a_change_that_needs_no_new_instance_applies_at_once(on_bench):
     async def scenario(bench):
         bench.declare(pool_of(function(concurrency=3)))

@@ -78,6 +78,7 @@ class ReservedPool:
         self._retiring: list[tuple[str, str | None]] = []
         self._is_stale = True  # the registry has to be asked again
         self._is_open = False
+        self._asked_ns = 0  # the wall clock when the registry was last asked
         self._look_ns = 0  # when the reconciler looks again
         self._kicked = asyncio.Event()
         self._watchers: set[asyncio.Future[None]] = set()  # of any change
@@ -204,16 +205,17 @@ class ReservedPool:
         waits = [_LOOK_AGAIN_SECONDS]
         if decision.next_ns is not None:
             waits.append((decision.next_ns - now) / SECOND_NS)
-        wall = self._clock.wall_ns()
-        change = self._registry.next_change_ns(wall)
+        # From when the registry was last asked, not from now: a change in between would be passed over.
+        change = self._registry.next_change_ns(self._asked_ns)
         if change is not None:
-            waits.append((change - wall) / SECOND_NS)
+            waits.append((change - self._clock.wall_ns()) / SECOND_NS)
         return max(0.0, min(waits))
 
     def _refresh(self) -> None:
         """Ask the registry again if it may have changed."""
         if self._is_stale:
-            self._roster.want(self._registry.desired(self._clock.wall_ns()), self._retiring)
+            self._asked_ns = self._clock.wall_ns()
+            self._roster.want(self._registry.desired(self._asked_ns), self._retiring)
             self._is_stale = False
             self._desk.pump_all()
             self._kicked.set()
