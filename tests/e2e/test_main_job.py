@@ -118,10 +118,12 @@ def processes_of(root: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     clone = Clone(tmp_path_factory.mktemp("main-job"))
-    clone.env["MADE"] = clone.run("make", "up", "PORT=0").stdout
-    yield clone
-    if (clone.root / ".tickover/host/host.json").exists():
-        clone.run("make", "down")
+    try:
+        clone.env["MADE"] = clone.run("make", "up", "PORT=0").stdout
+        yield clone
+    finally:
+        if (clone.root / ".tickover/host/host.json").exists():
+            clone.run("make", "down")
 
 
 def test_make_up_shows_what_the_readme_promises(clone: Clone) -> None:
@@ -259,6 +261,7 @@ def test_a_command_that_exits_at_once_is_named_and_the_old_version_serves(clone:
     )
     failed = clone.run(".venv/bin/tickover", "up", "-s", "dev", "--yes", expect=4)
     assert "no such weights" in failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stderr
     client, model = clone.client()
     assert client.chat.completions.create(
         model=model, max_tokens=2, messages=[{"role": "user", "content": "Hi"}]
@@ -280,6 +283,36 @@ def test_host_killed_is_followed_by_one_that_adopts(clone: Clone) -> None:
     assert client.chat.completions.create(
         model=model, max_tokens=2, messages=[{"role": "user", "content": "Hi"}]
     )
+
+
+def test_host_killed_in_the_middle_of_an_up(clone: Clone) -> None:
+    original = clone.dev_yaml.read_text()
+    (before,) = clone.instances()
+    clone.edit_dev(lambda chat: chat.update(command=["python3", "-c", "import time; time.sleep(600)"]))
+    updating = subprocess.Popen(
+        [".venv/bin/tickover", "up", "-s", "dev", "--yes"],
+        cwd=clone.root,
+        env=clone.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    eventually("a new instance starts", lambda: [i for i in clone.instances() if i["state"] == "starting"])
+    os.kill(clone.json("host", "status")["pid"], 9)
+    said, _ = updating.communicate(timeout=120)
+    assert updating.returncode == 4, said
+    assert "tickover host start" in said
+    clone.dev_yaml.write_text(original)
+    clone.tickover("host", "start")
+    clone.tickover("up", "-s", "dev", "--yes")
+    (after,) = eventually("one instance", lambda: clone.instances() if len(clone.instances()) == 1 else None)
+    assert int(after["version_id"]) > int(before["version_id"])
+    client, model = clone.client()
+    assert client.chat.completions.create(
+        model=model, max_tokens=2, messages=[{"role": "user", "content": "Hi"}]
+    )
+    bill = clone.json("bill")
+    assert float(bill["starting"]) < 600, "the intervals of the killed host are closed"
 
 
 def test_export_is_pulumis_deployment(clone: Clone) -> None:

@@ -227,7 +227,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(stack, monkeypatch, writes)
     assert violations(stack.deployment()) == ()
     monkeypatch.undo()
     known = {r.id for r in stack.deployment().resources} | {
-        f"{name_of(p.resource.urn)}-2" for p in stack.deployment().pending_operations
+        f"{name_of(p.resource.urn)}-1" for p in stack.deployment().pending_operations
     }
     assert {id_ for _, id_ in stack.world.things} <= known
     assert stack.up(program).result == "succeeded"

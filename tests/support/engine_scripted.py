@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ class World:
     checks: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     configured: list[dict[str, Any]] = field(default_factory=list)
     delete_first: bool = False
-    made: int = 0
+    made: Counter[str] = field(default_factory=Counter)  # by name: registrations run side by side
 
     def effects(self) -> list[str]:
         """The calls with an effect."""
@@ -134,8 +135,9 @@ class ScriptedProvider:
 
     async def create(self, request: CreateRequest) -> CreateResult:
         await self._world.begin("create", request.urn)
-        self._world.made += 1
-        id_ = f"{name_of(request.urn)}-{self._world.made}"
+        name = name_of(request.urn)
+        self._world.made[name] += 1
+        id_ = f"{name}-{self._world.made[name]}"
         outputs = {**request.news, "token": f"token of {id_}"}
         self._world.things[self._region, id_] = outputs
         return CreateResult(id_, outputs)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from tickover.engine.provider import ProviderLog, Severity
 from tickover.fc.client import Unreachable
 from tickover.fc.errors import FcError
+from tickover.provider.config import START_HINT
 from tickover.provider.faults import is_passing
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -124,6 +125,7 @@ def reason_of(error: Exception) -> str:
         case FcError():
             return f"{error.code}: {error.message}"
         case Unreachable():
-            return f"{error.endpoint} stopped answering: {error.reason}"
+            help_ = f"\n    {START_HINT}" if "://127.0.0.1:" in error.endpoint else ""
+            return f"{error.endpoint} stopped answering: {error.reason}{help_}"
         case _:
             return str(error)
