@@ -227,7 +227,8 @@ def test_wrong_credentials(project: Project) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the full disk is tested for both")
 def test_read_only_state_folder(project: Project) -> None:
-    folder = project.home / "state/.pulumi/locks"
+    folder = project.home / "state/.pulumi/locks/organization/tickover/dev"
+    folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o500)
     try:
         project.refused(1, "up", "-s", "dev", "--yes", saying=("state", "written"))
