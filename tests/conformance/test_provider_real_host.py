@@ -17,6 +17,7 @@ import pytest
 
 from tickover.engine.provider import (
     CheckRequest,
+    ConfigureRequest,
     CreateRequest,
     CreateResult,
     DeleteRequest,
@@ -84,7 +85,7 @@ class Client:
     def __init__(self, home: Path, config: PropertyMap | None = None) -> None:
         self.lines: list[str] = []
         self.provider = TickoverProvider(self.say, home)
-        asyncio.run(self.provider.configure(config or {}))
+        asyncio.run(self.provider.configure(ConfigureRequest(config or {})))
 
     def say(self, severity: Severity, urn: str, message: str, *, ephemeral: bool = False) -> None:
         self.lines.append(message)

@@ -11,6 +11,7 @@ import pytest
 from tests.support.provider_fake import FakeFc
 from tickover.engine.provider import (
     CheckRequest,
+    ConfigureRequest,
     CreateRequest,
     CreateResult,
     DeleteRequest,
@@ -59,7 +60,7 @@ class World:
         self.said: list[tuple[Severity, str, bool]] = []
         self.provider = TickoverProvider(self.say, connect=lambda _: self.fake, clock=self.clock, environ={})
         config = {"endpoint": "http://fc.test", "accessKeyId": "id", "accessKeySecret": Secret("hush")}
-        run(self.provider.configure(config))
+        run(self.provider.configure(ConfigureRequest(config)))
 
     def say(self, severity: Severity, urn: str, message: str, *, ephemeral: bool = False) -> None:
         self.said.append((severity, message, ephemeral))

@@ -24,6 +24,7 @@ from tickover.engine.project import load_project
 from tickover.engine.provider import (
     CheckRequest,
     CheckResult,
+    ConfigureRequest,
     CreateRequest,
     CreateResult,
     DeleteRequest,
@@ -31,6 +32,7 @@ from tickover.engine.provider import (
     DiffRequest,
     DiffResult,
     InvokeResult,
+    Local,
     PropertyDiff,
     ReadRequest,
     ReadResult,
@@ -98,7 +100,7 @@ class World:
             await self.before[call]()
 
 
-class ScriptedProvider:
+class ScriptedProvider(Local):
     """A change of ``kind`` replaces; ``region`` of the provider says where its things live."""
 
     supports_preview = False
@@ -115,7 +117,8 @@ class ScriptedProvider:
         moved = ("region",) if old.get("region") != new.get("region") else ()
         return DiffResult(changes=old != new, replaces=moved)
 
-    async def configure(self, inputs: dict[str, Any]) -> None:
+    async def configure(self, request: ConfigureRequest) -> None:
+        inputs = request.inputs
         self._world.configured.append(inputs)
         self._region = str(reveal(inputs.get("region", "")))
 

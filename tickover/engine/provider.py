@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tickover.engine.values import PropertyMap
+
+if TYPE_CHECKING:
+    from pulumi.runtime.proto import provider_pb2
 
 
 class Severity(Enum):
@@ -35,6 +38,15 @@ class CheckFailure:
 
     property: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureRequest:
+    """urn, id: of the provider resource; id is empty where it is not known yet."""
+
+    inputs: PropertyMap
+    urn: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +114,11 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreateResult:
+    """refresh_before_update: the provider wants Read before each Diff (the same in Read and Update)."""
+
     id: str
     outputs: PropertyMap
+    refresh_before_update: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,7 @@ class ReadResult:
     id: str
     outputs: PropertyMap
     inputs: PropertyMap | None = None
+    refresh_before_update: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +154,7 @@ class UpdateRequest:
 @dataclass(frozen=True, slots=True)
 class UpdateResult:
     outputs: PropertyMap
+    refresh_before_update: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +198,7 @@ class Provider(Protocol):
 
     async def check_config(self, request: CheckRequest) -> CheckResult: ...
     async def diff_config(self, request: DiffRequest) -> DiffResult: ...
-    async def configure(self, inputs: PropertyMap) -> None: ...
+    async def configure(self, request: ConfigureRequest) -> None: ...
     async def check(self, request: CheckRequest) -> CheckResult: ...
     async def diff(self, request: DiffRequest) -> DiffResult: ...
     async def create(self, request: CreateRequest) -> CreateResult: ...
@@ -189,10 +206,36 @@ class Provider(Protocol):
     async def update(self, request: UpdateRequest) -> UpdateResult: ...
     async def delete(self, request: DeleteRequest) -> None: ...
     async def invoke(self, token: str, args: PropertyMap) -> InvokeResult: ...
+    async def construct(self, request: provider_pb2.ConstructRequest) -> provider_pb2.ConstructResponse:
+        """Registers a component and its children with the monitor that the request names."""
+
+    async def call(self, request: provider_pb2.CallRequest) -> provider_pb2.CallResponse:
+        """A method of a resource; it may register resources too."""
+
+    async def parameterize(
+        self, request: provider_pb2.ParameterizeRequest
+    ) -> provider_pb2.ParameterizeResponse:
+        """Before configure: turns a generic provider into one of another package."""
+
     async def cancel(self) -> None: ...
     async def close(self) -> None: ...
     @property
     def supports_preview(self) -> bool: ...
+
+
+class Local:
+    """What a provider that runs in this process need not know: the verbs of remote components."""
+
+    async def construct(self, request: provider_pb2.ConstructRequest) -> provider_pb2.ConstructResponse:
+        raise Unimplemented("Construct")
+
+    async def call(self, request: provider_pb2.CallRequest) -> provider_pb2.CallResponse:
+        raise Unimplemented("Call")
+
+    async def parameterize(
+        self, request: provider_pb2.ParameterizeRequest
+    ) -> provider_pb2.ParameterizeResponse:
+        raise Unimplemented("Parameterize")
 
 
 # Makes one provider instance of a package; a stack may hold several (one per provider resource).

@@ -14,6 +14,7 @@ from tickover.engine.goal import package_of
 from tickover.engine.provider import (
     CheckRequest,
     CheckResult,
+    ConfigureRequest,
     DiffRequest,
     DiffResult,
     Provider,
@@ -111,7 +112,7 @@ class Providers:
         handle.inputs = inputs
         if contains_unknown(inputs) or handle.is_configured:
             return
-        await handle.provider.configure(inputs)
+        await handle.provider.configure(ConfigureRequest(inputs))
         handle.is_configured = True
 
     def of(self, reference: str, resource: str) -> Handle:

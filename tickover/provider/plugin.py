@@ -26,6 +26,7 @@ from tickover.engine.provider import (
     CheckFailure,
     CheckRequest,
     CheckResult,
+    ConfigureRequest,
     CreateRequest,
     DeleteRequest,
     DiffKind,
@@ -102,7 +103,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             inputs = {key.rsplit(":", 1)[-1]: value for key, value in request.variables.items()}
 
         async def configure() -> Any:
-            await self._provider.configure(inputs)
+            await self._provider.configure(ConfigureRequest(inputs, request.urn, request.id))
             return provider_pb2.ConfigureResponse(
                 acceptSecrets=True, supportsPreview=self._provider.supports_preview, acceptResources=True
             )

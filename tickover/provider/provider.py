@@ -17,12 +17,14 @@ from tickover.engine.provider import (
     CheckFailure,
     CheckRequest,
     CheckResult,
+    ConfigureRequest,
     CreateRequest,
     CreateResult,
     DeleteRequest,
     DiffRequest,
     DiffResult,
     InvokeResult,
+    Local,
     ProviderFactory,
     ProviderLog,
     ReadRequest,
@@ -89,7 +91,7 @@ def _handler(urn: str) -> Handler:
         ) from None
 
 
-class TickoverProvider:
+class TickoverProvider(Local):
     """The provider verbs. connect: how a client is made for a connection (tests put a fake there)."""
 
     def __init__(
@@ -132,8 +134,8 @@ class TickoverProvider:
         ]
         return DiffResult(changes=bool(changed), replaces=tuple(moved))
 
-    async def configure(self, inputs: PropertyMap) -> None:
-        self._inputs = dict(inputs)
+    async def configure(self, request: ConfigureRequest) -> None:
+        self._inputs = dict(request.inputs)
         self._connected = None
 
     async def cancel(self) -> None:
