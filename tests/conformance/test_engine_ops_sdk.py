@@ -128,22 +128,6 @@ def test_a_function_of_what_is_unknown_is_unknown(stack):
     assert outcome.outputs == {"v": UNKNOWN}
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        'Thing("a", opts=Opts(transforms=[lambda args: None]))',
-        "pulumi.runtime.register_resource_transform(lambda args: None)",
-        'Thing("a", opts=Opts(import_="x"))',
-        'Thing.get_it = pulumi.CustomResource("test:index:Thing", "r", {}, Opts(id="x"))',
-    ],
-    ids=["transform", "stack-transform", "import", "get"],
-)
-def test_what_is_not_served_is_a_clear_error_and_no_silence(stack, program):
-    outcome = stack.up(program)
-    assert outcome.result == "failed" and stack.world.effects() == []
-    assert any("support" in d or "not do that" in d for d in outcome.diagnostics), outcome.diagnostics
-
-
 def test_an_async_program(stack):
     outcome = up(
         stack,

@@ -189,11 +189,6 @@ def test_a_plan_that_is_declined_changes_nothing(stack):
     assert stack.world.effects() == []
 
 
-def test_a_program_that_differs_between_its_runs_is_stopped(stack):
-    outcome = stack.up('a = Thing("a", dry=pulumi.runtime.is_dry_run())')
-    assert (outcome.result, stack.world.effects()) == ("failed", [])
-
-
 def test_cancelled_once_what_runs_is_finished_and_saved(stack):
     canceller = stack.canceller = Canceller()
 

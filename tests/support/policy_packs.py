@@ -39,6 +39,41 @@ PACK = """
     ])
 """
 
+# Remedies: `only-green` paints what is red, `sized` sets a size and hides it, `both` has a rule too.
+REMEDIES = """
+    from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy, StackValidationPolicy
+    from pulumi_policy.secret import Secret
+    import pulumi
+
+    def green(args):
+        if args.props["colour"] == "red":
+            args.props["colour"] = "green"
+            return args.props
+
+    def sized(args):
+        if "parts" in args.props:
+            args.props["parts"][0]["size"] = 3
+            return args.props
+
+    def still(args, report):
+        report(f"dry run: {pulumi.runtime.is_dry_run()}")
+
+    def not_mine(args, report):
+        args.not_applicable("only for others")
+
+    def tagged(args, report):
+        report(f"tags {dict(args.stack_tags)} and size {pulumi.Config('demo').get('size')}")
+
+    remedy = EnforcementLevel.REMEDIATE
+    PolicyPack("remedies", enforcement_level=EnforcementLevel.ADVISORY, policies=[
+        ResourceValidationPolicy("only-green", "Red becomes green.", None, remedy, remediate=green),
+        ResourceValidationPolicy("sized", "Parts have a size.", None, remedy, remediate=sized),
+        ResourceValidationPolicy("no-remedy", "Has a rule alone.", still, remedy),
+        ResourceValidationPolicy("not-mine", "Judges others.", not_mine, EnforcementLevel.MANDATORY),
+        StackValidationPolicy("stack", "Of all.", tagged, remedy),
+    ])
+"""
+
 
 def write_pack(folder: Path, program: str = PACK, manifest: str = MANIFEST) -> Path:
     """A pack in folder; returns it."""

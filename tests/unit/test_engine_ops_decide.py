@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from tickover.engine.decide import Choice, decide, steps_of
+from tickover.engine.decide import Choice, decide, imposed, trigger_fired
 from tickover.engine.goal import Goal
 from tickover.engine.provider import DiffKind, DiffResult, PropertyDiff
 from tickover.engine.state import ResourceState
+from tickover.engine.values import UNKNOWN, Secret
 
 URN = "urn:pulumi:dev::demo::test:index:Thing::a"
 GOAL = Goal(URN, "test:index:Thing", "a", True, inputs={"size": 1})
@@ -21,7 +22,7 @@ COMPONENT = replace(GOAL, custom=False)
 OLD_COMPONENT = replace(OLD, custom=False, id="")
 
 CASES = {
-    "new": (None, GOAL, None, Choice.CREATE, False, ("new",)),
+    "new": (None, GOAL, NO, Choice.CREATE, False, ("new",)),
     "no difference": (OLD, GOAL, NO, Choice.SAME, False, ()),
     "difference": (OLD, GOAL, UPDATE, Choice.UPDATE, False, ("changed: size",)),
     "difference without keys": (OLD, GOAL, DiffResult(True), Choice.UPDATE, False, ("changed",)),
@@ -53,16 +54,18 @@ CASES = {
         ("its last step was not complete",),
     ),
     "deleted already": (
-        replace(OLD, pending_replacement=True), GOAL, None, Choice.CREATE, False,
+        replace(OLD, pending_replacement=True), GOAL, NO, Choice.REPLACE, False,
         ("its deletion was done, its creation was not",),
     ),
-    "of another kind": (
-        OLD, COMPONENT, None, Choice.REPLACE, False, ("becomes another kind of resource",),
+    "not our own": (
+        replace(OLD, external=True), GOAL, NO, Choice.REPLACE, False, ("was not this stack's own",),
     ),
-    "component unchanged": (OLD_COMPONENT, COMPONENT, None, Choice.SAME, False, ()),
-    "component changed": (
-        replace(OLD_COMPONENT, inputs={"size": 2}), COMPONENT, None, Choice.UPDATE, False, ("changed: size",),
+    "replaceOnChanges of an incomplete step": (
+        replace(OLD, init_errors=("no",)), replace(GOAL, replace_on_changes=("#initerror",)), NO,
+        Choice.REPLACE, False, ("replace: its last step was not complete",),
     ),
+    "component unchanged": (OLD_COMPONENT, COMPONENT, NO, Choice.SAME, False, ()),
+    "component changed": (OLD_COMPONENT, COMPONENT, UPDATE, Choice.UPDATE, False, ("changed: size",)),
 }  # fmt: skip
 
 
@@ -73,26 +76,37 @@ def test_every_row(case):
     assert (decision.choice, decision.delete_first, decision.reasons) == (choice, delete_first, reasons)
 
 
-def test_what_falls_with_another_is_deleted_first():
-    decision = decide(OLD, GOAL, NO, forced=True)
-    assert (decision.choice, decision.delete_first) == (Choice.REPLACE, True)
-
-
-def test_efforts_are_in_order():
-    efforts = [decide(OLD, GOAL, d).effort for d in (NO, UPDATE, MUST)] + [decide(None, GOAL, None).effort]
-    assert efforts == sorted(efforts) and len(set(efforts)) == 4
+TRIGGERED = replace(OLD, extra={"replacementTrigger": 1})
 
 
 @pytest.mark.parametrize(
-    ("diff", "first", "ops"),
+    ("old", "goal", "flags", "key"),
     [
-        (NO, None, ["same"]),
-        (UPDATE, None, ["update"]),
-        (MUST, False, ["create-replacement", "replace"]),
-        (MUST, True, ["delete-replaced", "replace", "create-replacement"]),
+        (OLD, GOAL, {}, ""),
+        (OLD, GOAL, {"is_targeted": True}, "id"),
+        (OLD, GOAL, {"is_elsewhere": True}, "provider"),
+        (OLD, replace(GOAL, replace_with=("urn:x",)), {"replaced": {"urn:x"}}, "replaceWith"),
+        (OLD, replace(GOAL, replace_with=("urn:x",)), {"replaced": {"urn:y"}}, ""),
+        (TRIGGERED, replace(GOAL, replacement_trigger=2), {}, "replacementTrigger"),
     ],
 )
-def test_steps_of_a_decision(diff, first, ops):
-    goal = replace(GOAL, delete_before_replace=first)
-    steps = steps_of(decide(OLD, goal, diff), OLD, goal.as_state({}), "a")
-    assert [s.op.value for s in steps] == ops
+def test_what_replaces_whatever_the_provider_says(old, goal, flags, key):
+    found = imposed(old, goal, **{"is_targeted": False, "replaced": set(), "is_elsewhere": False, **flags})
+    assert (found.replaces if found else ()) == ((key,) if key else ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fires"),
+    [
+        (None, None, False),
+        (None, 1, False),
+        (1, None, False),
+        (1, 1, False),
+        (1, 2, True),
+        (Secret("a"), "a", False),
+        ([Secret("a")], ["b"], True),
+        (1, UNKNOWN, True),
+    ],
+)
+def test_when_a_trigger_fires(old, new, fires):
+    assert trigger_fired(old, new) is fires

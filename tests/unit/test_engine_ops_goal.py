@@ -10,8 +10,9 @@ from pulumi.runtime.proto import alias_pb2, resource_pb2
 
 from tickover.engine import leftovers
 from tickover.engine.failures import Failures, explained, without_secrets
-from tickover.engine.goal import Goal, goal_of, in_project, package_of
+from tickover.engine.goal import Alias, Goal, alias_urns, in_project, package_of
 from tickover.engine.provider import Unimplemented
+from tickover.engine.registration import draft_of, goal_of
 from tickover.engine.state import Deployment, PendingOperation, PendingType, ResourceState
 from tickover.engine.values import Secret
 from tickover.errors import ConfigError, Exit, TickoverError
@@ -19,8 +20,10 @@ from tickover.errors import ConfigError, Exit, TickoverError
 PARENT_URN = "urn:pulumi:dev::demo::test:index:Group::g"
 PARENT = Goal(
     PARENT_URN, "test:index:Group", "g", False, protect=True, retain_on_delete=True, deleted_with="w",
-    providers={"test": "p::1"},
 )  # fmt: skip
+
+
+OTHER = "urn:pulumi:dev::demo::pulumi:providers:test::q::2"
 
 
 def request(**fields):
@@ -29,15 +32,17 @@ def request(**fields):
 
 
 def goal(parent=None, /, **fields):
-    return goal_of(request(**fields), "dev", "demo", parent)
+    asked = request(**fields)
+    draft = draft_of(asked, parent, {PARENT_URN: {"test": "p::1"}})
+    return goal_of(draft, asked, "dev", "demo", None)
 
 
 def test_options_come_from_the_parent_unless_said_otherwise():
     child = goal(PARENT, parent=PARENT_URN)
     assert (child.protect, child.retain_on_delete, child.deleted_with) == (True, True, "w")
     assert child.provider == "p::1"
-    own = goal(PARENT, parent=PARENT_URN, protect=False, retainOnDelete=False, provider="q::2")
-    assert (own.protect, own.retain_on_delete, own.provider) == (False, False, "q::2")
+    own = goal(PARENT, parent=PARENT_URN, protect=False, retainOnDelete=False, provider=OTHER)
+    assert (own.protect, own.retain_on_delete, own.provider) == (False, False, OTHER)
     assert goal(PARENT, parent=PARENT_URN, custom=False).provider == ""
 
 
@@ -68,6 +73,10 @@ def test_timeouts(given, seconds):
     assert found.custom_timeouts.create == pytest.approx(seconds)
 
 
+def aliases_of(goal, former=None):
+    return alias_urns(goal, "dev", "demo", former or {})
+
+
 def test_aliases_become_urns():
     spec = alias_pb2.Alias.Spec
     found = goal(
@@ -80,7 +89,7 @@ def test_aliases_become_urns():
             alias_pb2.Alias(spec=spec(type="test:index:Old", parentUrn=PARENT_URN)),
         ],
     )
-    assert found.aliases == (
+    assert aliases_of(found) == (
         "urn:pulumi:dev::demo::t:i:T::x",
         "urn:pulumi:dev::demo::test:index:Group$test:index:Thing::b",
         "urn:pulumi:dev::demo::test:index:Thing::a",
@@ -88,9 +97,21 @@ def test_aliases_become_urns():
     )
 
 
-@pytest.mark.parametrize("fields", [{"remote": True}, {"importId": "x"}, {"replace_with": ["u"]}])
-def test_what_is_not_served_is_refused_and_not_passed_over(fields):
-    with pytest.raises(TickoverError, match="does not do that yet"):
+def test_children_move_with_a_renamed_parent():
+    former = {PARENT_URN: "urn:pulumi:dev::demo::test:index:Group::old"}
+    child = replace(goal(PARENT, parent=PARENT_URN), name="g-child", aliases=(Alias(name="g-kid"),))
+    before = "urn:pulumi:dev::demo::test:index:Group$test:index:Thing::"
+    assert aliases_of(child, former) == (f"{before}g-kid", f"{before}old-child", f"{before}old-kid")
+
+
+def test_a_bad_timeout_is_named():
+    with pytest.raises(ConfigError, match="5 minutes"):
+        goal(customTimeouts={"create": "5 minutes"})
+
+
+@pytest.mark.parametrize("fields", [{"type": "nothing"}, {"envVarMappings": {"A": "B"}}])
+def test_what_makes_no_sense_is_refused(fields):
+    with pytest.raises(ConfigError):
         goal(**fields)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import cli_plans as plans
 from tests.support.cli_golden import check_golden
+from tests.support.schemas import validate
 from tickover.engine.events import (
     Diagnostic,
     Event,
@@ -82,6 +83,8 @@ def test_a_run_as_json_lines() -> None:
     for event in a_run():
         view.on_event(event)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    for line in lines:
+        validate("events", line)
     assert [x["type"] for x in lines if x["type"] not in ("planned_change",)] == [
         "phase", "log", "policy", "plan", "phase", "apply_start", "apply_complete", "apply_start",
         "apply_progress", "diagnostic", "diagnostic", "apply_errored", "diagnostic", "outputs",
@@ -124,7 +127,7 @@ def test_no_sign_of_life_while_a_person_reads_the_plan() -> None:
     assert out.getvalue() == before
 
 
-def test_the_live_view_leaves_the_same_lines_behind() -> None:
+def test_the_live_view_leaves_the_same_lines_behind_and_a_tree_with_durations() -> None:
     plain, live = io.StringIO(), io.StringIO()
     first, second = Plain(plain, Narrator(Look())), Live(live, Narrator(Look(is_live=True)))
     second.start()
@@ -135,7 +138,10 @@ def test_the_live_view_leaves_the_same_lines_behind() -> None:
     finally:
         second.stop()
     kept = {line.rstrip() for line in live.getvalue().splitlines()}
-    assert {line for line in plain.getvalue().splitlines() if line} <= kept
+    # What became of each step stands in the tree instead.
+    said = {line for line in plain.getvalue().splitlines() if line and not line.startswith(" + created")}
+    assert said <= kept
+    assert any("Function" in line and "created (0.4s)" in line for line in kept)
 
 
 class Terminal(io.StringIO):

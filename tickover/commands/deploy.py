@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tickover.commands.session import Session, confirmed, require_terminal
 from tickover.engine.plan import Plan
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tickover.engine.operations import Canceller, Outcome, Request
 
 Confirm = Callable[[Plan], Awaitable[bool]]
+_Run = Callable[["Request", Confirm], Coroutine[Any, Any, "Outcome"]]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,59 +49,73 @@ class Options:
     json_into: Path | None = None
     refresh: bool = False
     expect_no_changes: bool = False
+    skip_preview: bool = False
+    targets: tuple[str, ...] = ()
+    target_dependents: bool = False
+    excludes: tuple[str, ...] = ()
+    exclude_dependents: bool = False
+    replaces: tuple[str, ...] = ()
+    target_replaces: tuple[str, ...] = ()
+    continue_on_error: bool = False
     policy_packs: tuple[Path, ...] = ()
-    policy_config: Path | None = None
+    policy_configs: tuple[Path, ...] = ()
+    save_plan: Path | None = None
+    plan: Path | None = None
     parallel: int = 16
     details: bool = False
+    show_secrets: bool = False
     preview_only: bool = False
+    run_program: bool = False
+    clear_pending_creates: bool = False
+    skip_pending_creates: bool = False
+    import_pending_creates: tuple[str, ...] = ()
+    message: str = ""
 
 
-def preview(session: Session, options: Options) -> int:
-    """`tickover preview`: exit 7 if changes were not expected."""
+def operate(name: str, session: Session, options: Options) -> int:
+    """`tickover preview`, `up`, `refresh` or `destroy`."""
+    if name != "preview" and not options.preview_only:
+        _require_consent(options)
+    return _operate(session, options, name, _RUNS[name](options))
 
+
+def _preview(options: Options) -> _Run:
     async def run(request: Request, confirm: Confirm) -> Outcome:
         from tickover.engine import operations
 
         return await operations.preview(request)
 
-    return _operate(session, options, "preview", run)
+    return run
 
 
-def up(session: Session, options: Options) -> int:
-    """`tickover up`."""
-    _require_consent(options)
-
+def _up(options: Options) -> _Run:
     async def run(request: Request, confirm: Confirm) -> Outcome:
         from tickover.engine import operations
 
         return await operations.up(request, confirm)
 
-    return _operate(session, options, "up", run)
+    return run
 
 
-def destroy(session: Session, options: Options) -> int:
-    """`tickover destroy`."""
-    _require_consent(options)
-
-    async def run(request: Request, confirm: Confirm) -> Outcome:
-        from tickover.engine import operations
-
-        return await operations.destroy(request, confirm)
-
-    return _operate(session, options, "destroy", run)
-
-
-def refresh(session: Session, options: Options) -> int:
-    """`tickover refresh`."""
-    if not options.preview_only:
-        _require_consent(options)
-
+def _refresh(options: Options) -> _Run:
     async def run(request: Request, confirm: Confirm) -> Outcome:
         from tickover.engine import operations
 
         return await operations.refresh(request, confirm, preview_only=options.preview_only)
 
-    return _operate(session, options, "refresh", run)
+    return run
+
+
+def _destroy(options: Options) -> _Run:
+    async def run(request: Request, confirm: Confirm) -> Outcome:
+        from tickover.engine import operations
+
+        return await operations.destroy(request, confirm, preview_only=options.preview_only)
+
+    return run
+
+
+_RUNS: Final = {"preview": _preview, "up": _up, "refresh": _refresh, "destroy": _destroy}
 
 
 def cancel(session: Session, stack: str | None, *, yes: bool) -> int:
@@ -118,8 +133,6 @@ def cancel(session: Session, stack: str | None, *, yes: bool) -> int:
 
 
 # --- one operation -------------------------------------------------------------------------------------
-
-_Run = Callable[["Request", Confirm], Coroutine[Any, Any, "Outcome"]]
 
 
 def _require_consent(options: Options) -> None:
@@ -154,6 +167,10 @@ def _operate(session: Session, options: Options, operation: str, run: _Run) -> i
                 if not stream.is_for(sys.stdout):  # there, whoever catches the error says it
                     stream.write(error_json(error))
             raise
+    if options.save_plan is not None and outcome.exit_code is Exit.OK:
+        from tickover.commands.requests import keep_plan
+
+        keep_plan(session, stack, outcome, options.save_plan)
     if operation == "preview" and options.as_json:
         is_failed = outcome.exit_code is not Exit.OK
         session.say_json(document(outcome.plan, price(outcome.plan), findings.found, errored=is_failed))
@@ -195,26 +212,55 @@ def _streams(
 
 
 def _request(session: Session, options: Options, stack: str, views: Views) -> Request:
+    from tickover.commands.requests import saved_plan, sources
     from tickover.engine.operations import Request
-    from tickover.provider.provider import factory
+    from tickover.engine.pendings import PendingCreations
+    from tickover.engine.targeting import Choice
 
     if options.parallel < 1:
         raise ConfigError("bad-flag", "Flag value is too small", f"--parallel is {options.parallel}.")
-    for path in (*options.policy_packs, *((options.policy_config,) if options.policy_config else ())):
+    for path in (*options.policy_packs, *options.policy_configs):
         if not path.exists():
             raise ConfigError("no-such-path", "Path does not exist", f"There is no {path}.", str(path))
+    factories, plugins = sources(session)
     return Request(
         project=session.project,
         stack=stack,
         backend=session.backend,
-        providers={"tickover": factory(session.home)},
+        providers=factories,
+        plugins=plugins,
         on_event=views.on_event,
         passphrase=session.passphrase(stack),
         parallel=options.parallel,
         refresh=options.refresh,
         policy_packs=tuple(p.resolve() for p in options.policy_packs),
-        policy_config=options.policy_config.resolve() if options.policy_config else None,
+        policy_config=tuple(p.resolve() for p in options.policy_configs),
+        choice=Choice(
+            targets=(*options.targets, *options.target_replaces),
+            excludes=options.excludes,
+            replaces=(*options.replaces, *options.target_replaces),
+            target_dependents=options.target_dependents,
+            exclude_dependents=options.exclude_dependents,
+        ),
+        continue_on_error=options.continue_on_error,
+        skip_preview=options.skip_preview,
+        run_program=options.run_program,
+        saved_plan=saved_plan(session, stack, options.plan),
+        pending=PendingCreations(
+            clear=options.clear_pending_creates, imports=_pairs(options.import_pending_creates)
+        ),
+        message=options.message,
     )
+
+
+def _pairs(words: tuple[str, ...]) -> dict[str, str]:
+    """URN → id of words that name them by turns, or two to a word."""
+    flat = [part for word in words for part in word.split()]
+    if len(flat) % 2:
+        raise ConfigError(
+            "bad-flag", "Flag value is not a pair", "--import-pending-creates takes a URN and an id each."
+        )
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 class Interrupts:

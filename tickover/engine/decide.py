@@ -7,14 +7,31 @@ Never: orders steps (see `graph`) or carries them out (see `execute`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Set as Collection
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Final
 
 from tickover.engine.goal import Goal
 from tickover.engine.plan import Op, Step
-from tickover.engine.provider import DiffResult, PropertyDiff
+from tickover.engine.provider import DiffKind, DiffResult, PropertyDiff
 from tickover.engine.state import ResourceState
-from tickover.engine.structdiff import compare, covers
+from tickover.engine.structdiff import contains_path, same
+from tickover.engine.values import PropertyValue, contains_unknown, reveal
+
+TRIGGER: Final = "replacementTrigger"
+_INIT_ERROR: Final = "#initerror"
+_REASONS: Final = {
+    "id": "replace: asked for",
+    "replaceWith": "replaced with another one",
+    TRIGGER: "replace: its replacement trigger",
+    _INIT_ERROR: "replace: its last step was not complete",
+}
+_REPLACING: Final = {
+    DiffKind.ADD: DiffKind.ADD_REPLACE,
+    DiffKind.DELETE: DiffKind.DELETE_REPLACE,
+    DiffKind.UPDATE: DiffKind.UPDATE_REPLACE,
+}
 
 
 class Choice(Enum):
@@ -41,33 +58,24 @@ class Decision:
         return (Choice.SAME, Choice.UPDATE, Choice.REPLACE, Choice.CREATE).index(self.choice)
 
 
-def decide(old: ResourceState | None, goal: Goal, diff: DiffResult | None, forced: bool = False) -> Decision:
-    """diff: the provider's answer about old (None where there was nothing to ask).
-
-    forced: something it depends on is deleted before being replaced, and so must this be.
-    """
+def decide(old: ResourceState | None, goal: Goal, diff: DiffResult) -> Decision:
+    """diff: what is known of the difference (where there is an old one to compare with)."""
     if old is None:
         return Decision(Choice.CREATE, reasons=("new",))
-    if old.pending_replacement:
-        return Decision(Choice.CREATE, reasons=("its deletion was done, its creation was not",))
-    if old.custom != goal.custom or old.external:
-        return Decision(Choice.REPLACE, reasons=("becomes another kind of resource",))
-    if forced:
-        return Decision(Choice.REPLACE, True, reasons=("replaced with what it depends on",))
-    if diff is None:
-        return _without_provider(old, goal)
-    keys = tuple(sorted(diff.detailed))
-    replaces = _replace_keys(diff, goal)
-    if replaces:
-        return Decision(
-            Choice.REPLACE,
-            diff.delete_before_replace if goal.delete_before_replace is None else goal.delete_before_replace,
-            keys or replaces,
-            replaces,
-            diff.detailed,
-            tuple(f"replace: {key}" for key in replaces),
+    if old.external:
+        return Decision(Choice.REPLACE, reasons=("was not this stack's own",))
+    changed = bool(diff.changes) or old.pending_replacement
+    keys = tuple(sorted(diff.detailed)) or tuple(sorted(diff.changed_keys))
+    replaces = replace_keys_of(diff, goal.replace_on_changes, bool(old.init_errors))
+    if (changed or _INIT_ERROR in replaces) and (replaces or old.pending_replacement):
+        first = (
+            diff.delete_before_replace if goal.delete_before_replace is None else goal.delete_before_replace
         )
-    if diff.changes or old.init_errors:
+        reasons = tuple(_REASONS.get(key, f"replace: {key}") for key in replaces)
+        if old.pending_replacement:
+            reasons = ("its deletion was done, its creation was not", *reasons)
+        return Decision(Choice.REPLACE, first, keys or replaces, replaces, _as_replaced(diff, goal), reasons)
+    if changed or old.init_errors:
         reasons = tuple(f"changed: {key}" for key in keys) or (
             ("its last step was not complete",) if old.init_errors else ("changed",)
         )
@@ -75,21 +83,58 @@ def decide(old: ResourceState | None, goal: Goal, diff: DiffResult | None, force
     return Decision(Choice.SAME)
 
 
-def _without_provider(old: ResourceState, goal: Goal) -> Decision:
-    """Components: compared by their inputs, changed without a provider."""
-    diff = compare(old.inputs, goal.inputs)
-    if not diff.changes:
-        return Decision(Choice.SAME)
-    keys = tuple(sorted(diff.detailed))
-    return Decision(Choice.UPDATE, False, keys, (), diff.detailed, tuple(f"changed: {k}" for k in keys))
+def imposed(
+    old: ResourceState,
+    goal: Goal,
+    *,
+    is_targeted: bool,
+    replaced: Collection[str],
+    is_elsewhere: bool,
+) -> DiffResult | None:
+    """A difference that is there whatever the provider says: None if there is none.
+
+    is_targeted: asked for by ``--replace`` or a taint; replaced: URNs replaced in this run; is_elsewhere: its
+    provider now would not find what another one made.
+    """
+    if trigger_fired(old.extra.get("replacementTrigger"), goal.replacement_trigger):
+        return DiffResult(True, replaces=(TRIGGER,))
+    if is_targeted:
+        return DiffResult(True, replaces=("id",))
+    if not replaced.isdisjoint(goal.replace_with):
+        return DiffResult(True, replaces=("replaceWith",))
+    if is_elsewhere:
+        return DiffResult(True, replaces=("provider",))
+    return None
 
 
-def _replace_keys(diff: DiffResult, goal: Goal) -> tuple[str, ...]:
+def trigger_fired(old: PropertyValue, new: PropertyValue) -> bool:
+    """True if a replacement trigger changed: none before or none now is no change, unknown is one."""
+    if contains_unknown(old) or contains_unknown(new):
+        return True
+    return old is not None and new is not None and not same(reveal(old), reveal(new))
+
+
+def replace_keys_of(
+    diff: DiffResult, replace_on_changes: tuple[str, ...], has_init_errors: bool
+) -> tuple[str, ...]:
+    """The properties that force a replacement, replaceOnChanges included."""
     keys = set(diff.replaces) | {key for key, change in diff.detailed.items() if change.kind.is_replace}
-    keys |= {
-        key for key in diff.detailed for path in goal.replace_on_changes if path == "*" or covers(path, key)
-    }
+    changed = set(diff.detailed) | set(diff.changed_keys)
+    if has_init_errors:
+        changed.add(_INIT_ERROR)
+    if diff.changes or has_init_errors:
+        keys |= {key for key in changed for path in replace_on_changes if contains_path(path, key)}
     return tuple(sorted(keys))
+
+
+def _as_replaced(diff: DiffResult, goal: Goal) -> Mapping[str, PropertyDiff]:
+    """The detailed difference, with what replaceOnChanges names marked."""
+    return {
+        key: replace(change, kind=_REPLACING.get(change.kind, change.kind))
+        if any(contains_path(path, key) for path in goal.replace_on_changes)
+        else change
+        for key, change in diff.detailed.items()
+    }
 
 
 def steps_of(

@@ -16,10 +16,12 @@ from datetime import UTC, datetime
 from tickover.engine import wire
 from tickover.engine.events import Event, StepFailed, StepFinished, StepStarted
 from tickover.engine.failures import Failures, explained, without_secrets
+from tickover.engine.hooks import ON_ERROR, Hooks, has_hooks
 from tickover.engine.journal import Journal
 from tickover.engine.monitor import Stopping
 from tickover.engine.plan import Op, Step
-from tickover.engine.provider import DeleteRequest, InitFailed
+from tickover.engine.plugins.errors import OutcomeUnknown
+from tickover.engine.provider import DeleteRequest, InitFailed, Severity
 from tickover.engine.providers import ProviderEntries, Providers
 from tickover.engine.state import CustomTimeouts, ResourceState
 from tickover.engine.urn import is_provider_type
@@ -46,7 +48,10 @@ class Canceller:
 
 @dataclass(slots=True)
 class Effects:
-    """Does steps. running: calls that have begun and not ended; idle: set while there are none."""
+    """Does steps. running: calls that have begun and not ended; idle: set while there are none.
+
+    keeps_going: what does not need a failed resource is still done. done: steps that ended well.
+    """
 
     journal: Journal
     providers: Providers
@@ -55,6 +60,9 @@ class Effects:
     parallel: asyncio.Semaphore
     emit: Callable[[Event], None]
     clock: Callable[[], float]  # seconds since the operation began
+    hooks: Hooks
+    keeps_going: bool = False
+    done: list[Step] = field(default_factory=list)
     running: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -62,28 +70,37 @@ class Effects:
         self.idle.set()
 
     async def perform(
-        self, step: Step, subject: ResourceState, call: Callable[[], Awaitable[ResourceState | None]]
+        self,
+        step: Step,
+        subject: ResourceState,
+        call: Callable[[], Awaitable[ResourceState | None]],
+        operation: str = "",
     ) -> ResourceState | None:
-        """One provider call. subject: what the journal says is being worked on. Raises after a failure."""
+        """One provider call. subject: what the journal says is being worked on. operation: create, update or
+        delete, where error hooks may ask for another try. Raises after a failure."""
         async with self.parallel:
             self.check_stop()
             self.running += 1
             self.idle.clear()
             try:
-                return await self._performed(step, subject, call)
+                return await self._performed(step, subject, call, operation)
             finally:
                 self.running -= 1
                 if not self.running:
                     self.idle.set()
 
     async def _performed(
-        self, step: Step, subject: ResourceState, call: Callable[[], Awaitable[ResourceState | None]]
+        self,
+        step: Step,
+        subject: ResourceState,
+        call: Callable[[], Awaitable[ResourceState | None]],
+        operation: str,
     ) -> ResourceState | None:
         begun = time.monotonic()
         ticket = await self._recorded(self.journal.begin(step.op, subject, step.old))
         self.emit(StepStarted(self.clock(), step))
         try:
-            result = await call()
+            result = await self._tried(step, subject, call, operation)
         except InitFailed as partial:
             await self._done(ticket, step, _partial(step, subject, partial))
             what = "; ".join(partial.reasons)
@@ -91,13 +108,40 @@ class Effects:
                 "resource-failed", "Resource is not as asked", what, step.urn, exit_code=Exit.RESOURCE
             )
             raise self._failed(step, begun, explained(step.urn, error, subject.inputs)) from partial
+        except OutcomeUnknown as error:  # the ticket stays open: it may have had its effect
+            report = explained(step.urn, error, subject.inputs, subject.outputs)
+            raise self._failed(step, begun, report) from error
         except Exception as error:
             await self._recorded(self.journal.failed(ticket))
             report = explained(step.urn, error, subject.inputs, subject.outputs)
             raise self._failed(step, begun, report) from error
         await self._done(ticket, step, result)
+        self.done.append(step)
         self.emit(StepFinished(self.clock(), step, time.monotonic() - begun))
         return result
+
+    async def _tried(
+        self,
+        step: Step,
+        subject: ResourceState,
+        call: Callable[[], Awaitable[ResourceState | None]],
+        operation: str,
+    ) -> ResourceState | None:
+        """The call, as often as the error hooks of the resource ask for."""
+        errors: list[str] = []
+        while True:
+            try:
+                return await call()
+            except (InitFailed, TickoverError) as error:
+                if isinstance(error, OutcomeUnknown) or not operation or not has_hooks(subject, ON_ERROR):
+                    raise
+                errors.insert(0, error.detail if isinstance(error, TickoverError) else str(error))
+                new = None if operation == "delete" else subject
+                old = None if operation == "create" else step.old
+                if not await self.hooks.wants_retry(operation, subject, old, new, errors):
+                    raise
+                message = f"retrying {operation}, as an error hook asks for (try {len(errors) + 1})"
+                self.failures.say(Severity.WARNING, step.urn, message)
 
     async def _done(self, ticket: int, step: Step, result: ResourceState | None) -> None:
         try:
@@ -126,6 +170,7 @@ class Effects:
         except TickoverError as error:
             self._lost(error)
             raise Stopping("the state cannot be written") from error
+        self.done.append(step)
         if step.op is not Op.SAME:
             self.emit(StepFinished(self.clock(), step, 0.0))
 
@@ -133,7 +178,7 @@ class Effects:
         """Raises Stopping if nothing new may be begun."""
         if self.canceller.is_cancelled:
             raise Stopping("the operation was cancelled")
-        if self.failures:
+        if self.failures and not self.keeps_going:
             raise Stopping("another resource failed")
 
     async def delete(
@@ -155,12 +200,20 @@ class Effects:
             return leaves
 
         try:
+            if has_hooks(old, "BeforeDelete"):
+                self.check_stop()
+                await self.hooks.run("BeforeDelete", old, old, None)
             if needs_provider(old) and not only_forget:
-                await self.perform(step, old, call)
+                await self.perform(step, old, call, "delete")
             else:
                 self.check_stop()
                 self.note(step, leaves)
-        except (TickoverError, Stopping):
+            if has_hooks(old, "AfterDelete"):
+                await self.hooks.run("AfterDelete", old, old, None)
+        except TickoverError as error:
+            self.failures.add(old.urn, error)
+            return False
+        except Stopping:
             return False
         return True
 

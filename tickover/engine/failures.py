@@ -42,6 +42,10 @@ class Failures:
             self.warnings.append(message)
             self.say(Severity.WARNING, urn, message)
 
+    def clear(self) -> None:
+        """Forget them: something else explains them all."""
+        self.errors.clear()
+
     def __bool__(self) -> bool:
         return bool(self.errors)
 

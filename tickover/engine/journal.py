@@ -88,6 +88,11 @@ class Journal:
         self._append({"k": "note", "op": op.value, "r": resource}, prior=old)
         self._snapshot.finish(op, resource, old)
 
+    def rename(self, old: str, new: str) -> None:
+        """The resource of URN old goes on as new. On disk with the next `sync`."""
+        self._append({"k": "rename", "old_urn": old, "new_urn": new})
+        self._snapshot.rename(old, new)
+
     def commit(self, digest: str) -> None:
         """The checkpoint of this digest, about to be written, holds everything up to here."""
         self._append({"k": "commit", "digest": digest})
@@ -229,6 +234,8 @@ def replay(base: Deployment, entries: list[dict[str, Any]], crypter_for: Crypter
             case "note":
                 snapshot.finish(Op(entry["op"]), resource, _prior(entry))
                 steps += 1
+            case "rename":
+                snapshot.rename(entry["old_urn"], entry["new_urn"])
             case _:
                 continue
     deployment = replace(snapshot.deployment(), secrets_provider=provider)

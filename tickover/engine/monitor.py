@@ -14,23 +14,36 @@ from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
+from pulumi.runtime.proto import callback_pb2, engine_pb2, provider_pb2, resource_pb2
 
 from tickover.engine import wire
+from tickover.engine.answers import Result
 from tickover.engine.program import ORGANIZATION, ProgramRun
 from tickover.engine.provider import InvokeResult, Severity
 from tickover.engine.values import PropertyMap
+from tickover.engine.versionrange import LEVEL, in_range
 from tickover.errors import TickoverError
 
 T = TypeVar("T")
 
-_FEATURES: Final = (
-    resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
-    resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_REFERENCES,
-    resource_pb2.RESOURCE_MONITOR_FEATURE_OUTPUT_VALUES,
-    resource_pb2.RESOURCE_MONITOR_FEATURE_ALIAS_SPECS,
-    resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH,
-)
+# Id of the older SupportsFeature call → feature.
+_FEATURES: Final = {
+    "secrets": resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
+    "resourceReferences": resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_REFERENCES,
+    "outputValues": resource_pb2.RESOURCE_MONITOR_FEATURE_OUTPUT_VALUES,
+    "aliasSpecs": resource_pb2.RESOURCE_MONITOR_FEATURE_ALIAS_SPECS,
+    "replacementTrigger": resource_pb2.RESOURCE_MONITOR_FEATURE_REPLACEMENT_TRIGGER,
+    "deletedWith": resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH,
+    "replaceWith": resource_pb2.RESOURCE_MONITOR_FEATURE_REPLACE_WITH,
+    "transforms": resource_pb2.RESOURCE_MONITOR_FEATURE_TRANSFORMS,
+    "invokeTransforms": resource_pb2.RESOURCE_MONITOR_FEATURE_INVOKE_TRANSFORMS,
+    "parameterization": resource_pb2.RESOURCE_MONITOR_FEATURE_PARAMETERIZATION,
+    "resourceHooks": resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_HOOKS,
+    "errorHooks": resource_pb2.RESOURCE_MONITOR_FEATURE_ERROR_HOOKS,
+    "sendsOptionsToHooks": resource_pb2.RESOURCE_MONITOR_FEATURE_SENDS_OPTIONS_TO_HOOKS,
+    "invokeDependsOn": resource_pb2.RESOURCE_MONITOR_FEATURE_INVOKE_DEPENDS_ON,
+    "invokeParent": resource_pb2.RESOURCE_MONITOR_FEATURE_INVOKE_PARENT,
+}
 _SEVERITIES: Final = {
     engine_pb2.DEBUG: Severity.DEBUG,
     engine_pb2.INFO: Severity.INFO,
@@ -60,15 +73,15 @@ class Stopping(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The answer to a registration. id None: not known yet. has_failed: it was reported already, and the
-    program is to go on as if the resource were unknown."""
+    """The answer to a registration. id None: not known yet. result: anything but SUCCESS was reported
+    already, and the program is to go on as if the resource were unknown."""
 
     urn: str
     id: str | None
     outputs: PropertyMap
-    stables: tuple[str, ...] = ()
     property_dependencies: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    has_failed: bool = False
+    result: Result = Result.SUCCESS
+    unknown: bool = False
 
 
 class Registrar(Protocol):
@@ -78,6 +91,12 @@ class Registrar(Protocol):
     async def register_outputs(self, urn: str, outputs: PropertyMap) -> None: ...
     async def read(self, request: resource_pb2.ReadResourceRequest) -> Registered: ...
     async def invoke(self, request: resource_pb2.ResourceInvokeRequest) -> InvokeResult | None: ...
+    async def call(self, request: resource_pb2.ResourceCallRequest) -> provider_pb2.CallResponse: ...
+    def register_package(self, request: resource_pb2.RegisterPackageRequest) -> str: ...
+    def register_stack_transform(self, callback: callback_pb2.Callback) -> None: ...
+    def register_stack_invoke_transform(self, callback: callback_pb2.Callback) -> None: ...
+    def register_hook(self, request: resource_pb2.RegisterResourceHookRequest) -> None: ...
+    def register_error_hook(self, request: resource_pb2.RegisterErrorHookRequest) -> None: ...
 
 
 class Monitor:
@@ -89,6 +108,8 @@ class Monitor:
         self._loop = loop
         self._running: set[asyncio.Task[Any]] = set()
         self._is_closed = False
+        self.has_registered_all = asyncio.Event()  # the program is through, and waits for what follows
+        self._released = asyncio.Event()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -98,15 +119,21 @@ class Monitor:
     async def finish(self) -> None:
         """Answer no further call, and wait for those that run: their effect outlives the program."""
         self._is_closed = True
+        self._released.set()
         while self._running:
             await asyncio.wait(set(self._running))
 
     async def stop(self) -> None:
         """End the calls that run, and answer no further one."""
         self._is_closed = True
+        self._released.set()
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    def release(self) -> None:
+        """Let a program that waits for the end of the operation go."""
+        self._released.set()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run work on the engine's loop; called on a program thread."""
@@ -139,8 +166,13 @@ class Monitor:
             configSecretKeys=list(run.secret_keys),
             dryRun=run.dry_run,
             parallel=run.parallel,
-            supportedFeatures=list(_FEATURES),
+            supportedFeatures=list(_FEATURES.values()),
         )
+
+    def SupportsFeature(
+        self, request: resource_pb2.SupportsFeatureRequest
+    ) -> resource_pb2.SupportsFeatureResponse:
+        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in _FEATURES)
 
     def RegisterResource(
         self, request: resource_pb2.RegisterResourceRequest
@@ -150,8 +182,8 @@ class Monitor:
             urn=answer.urn,
             id=answer.id or "",
             object=wire.encode(answer.outputs),
-            stables=list(answer.stables),
-            result=resource_pb2.FAIL if answer.has_failed else resource_pb2.SUCCESS,
+            result=resource_pb2.SUCCESS if answer.result is Result.SUCCESS else resource_pb2.FAIL,
+            unknown=answer.unknown,
             propertyDependencies={
                 key: resource_pb2.RegisterResourceResponse.PropertyDependencies(urns=list(urns))
                 for key, urns in answer.property_dependencies.items()
@@ -166,7 +198,12 @@ class Monitor:
 
     def ReadResource(self, request: resource_pb2.ReadResourceRequest) -> resource_pb2.ReadResourceResponse:
         answer = self._call(self._registrar.read(request))
-        return resource_pb2.ReadResourceResponse(urn=answer.urn, properties=wire.encode(answer.outputs))
+        return resource_pb2.ReadResourceResponse(
+            urn=answer.urn,
+            properties=wire.encode(answer.outputs),
+            unknown=answer.unknown,
+            id=answer.id or "",
+        )
 
     def Invoke(self, request: resource_pb2.ResourceInvokeRequest) -> resource_pb2.ResourceInvokeResponse:
         result = self._call(self._registrar.invoke(request))
@@ -180,8 +217,49 @@ class Monitor:
         getattr(response, "return").CopyFrom(wire.encode(result.outputs))
         return response
 
-    def SignalAndWaitForShutdown(self, _: Any) -> empty_pb2.Empty:
+    def Call(self, request: resource_pb2.ResourceCallRequest) -> provider_pb2.CallResponse:
+        return self._call(self._registrar.call(request))
+
+    def RegisterPackage(
+        self, request: resource_pb2.RegisterPackageRequest
+    ) -> resource_pb2.RegisterPackageResponse:
+        reference = self._now(lambda: self._registrar.register_package(request))
+        return resource_pb2.RegisterPackageResponse(ref=reference)
+
+    def RegisterStackTransform(self, request: callback_pb2.Callback) -> empty_pb2.Empty:
+        self._now(lambda: self._registrar.register_stack_transform(request))
         return empty_pb2.Empty()
+
+    def RegisterStackInvokeTransform(self, request: callback_pb2.Callback) -> empty_pb2.Empty:
+        self._now(lambda: self._registrar.register_stack_invoke_transform(request))
+        return empty_pb2.Empty()
+
+    def RegisterResourceHook(self, request: resource_pb2.RegisterResourceHookRequest) -> empty_pb2.Empty:
+        self._now(lambda: self._registrar.register_hook(request))
+        return empty_pb2.Empty()
+
+    def RegisterErrorHook(self, request: resource_pb2.RegisterErrorHookRequest) -> empty_pb2.Empty:
+        self._now(lambda: self._registrar.register_error_hook(request))
+        return empty_pb2.Empty()
+
+    def _now(self, work: Callable[[], T]) -> T:
+        """Run what does not wait on the engine's loop."""
+
+        async def run() -> T:
+            return work()
+
+        return self._call(run())
+
+    def SignalAndWaitForShutdown(self, _: Any) -> empty_pb2.Empty:
+        self._call(self._wait_for_release())
+        return empty_pb2.Empty()
+
+    async def _wait_for_release(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._running.discard(task)  # it is the program that waits, not the engine for it
+        self.has_registered_all.set()
+        await self._released.wait()
 
 
 class EngineLog:
@@ -192,6 +270,7 @@ class EngineLog:
     ) -> None:
         self._say = say
         self._loop = loop
+        self._root = ""
 
     def Log(self, request: engine_pb2.LogRequest) -> empty_pb2.Empty:
         severity = _SEVERITIES.get(request.severity, Severity.INFO)
@@ -200,6 +279,22 @@ class EngineLog:
                 self._say, severity, request.urn, request.message, request.ephemeral
             )
         return empty_pb2.Empty()
+
+    def RequirePulumiVersion(self, request: Any) -> Any:
+        wanted = request.pulumi_version_range
+        if not in_range(LEVEL, wanted):
+            raise RpcFailure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the program requires Pulumi {wanted}; this engine is at the level of Pulumi {LEVEL}",
+            )
+        return engine_pb2.RequirePulumiVersionResponse()
+
+    def SetRootResource(self, request: Any) -> Any:
+        self._root = request.urn
+        return engine_pb2.SetRootResourceResponse()
+
+    def GetRootResource(self, _: Any) -> Any:
+        return engine_pb2.GetRootResourceResponse(urn=self._root)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tickover.engine import leftovers
+from tickover.engine.analyzer import PolicyPacks
 from tickover.engine.effects import Effects
 from tickover.engine.events import (
     Diagnostic,
@@ -22,12 +23,16 @@ from tickover.engine.events import (
     PhaseStarted,
 )
 from tickover.engine.failures import Failures
+from tickover.engine.goal import Goal
 from tickover.engine.history import UpdateRecord
-from tickover.engine.plan import Plan, PolicyViolation, Step
+from tickover.engine.hooks import Hooks
+from tickover.engine.packages import PluginSource
+from tickover.engine.plan import Plan, PolicyViolation, Step, counts_of
 from tickover.engine.provider import Severity
 from tickover.engine.providers import Providers
 from tickover.engine.recovery import Loaded
 from tickover.engine.request import Outcome, Request
+from tickover.engine.savedplan import Binding
 from tickover.engine.secrets import Keyring
 from tickover.engine.stackconfig import load_stack_config
 from tickover.engine.state import Deployment
@@ -49,6 +54,9 @@ class Operation:
     begun: float
     begun_at: int
     keyring: Keyring
+    plugins: PluginSource | None = None
+    packs: PolicyPacks | None = None
+    goals: Mapping[str, Goal] = field(default_factory=dict)
     loaded: Loaded | None = None
     deployment: Deployment = field(default_factory=Deployment)
     effects: Effects | None = None
@@ -57,6 +65,7 @@ class Operation:
     leftovers: bool = False
     messages: list[str] = field(default_factory=list)
     config: tuple[dict[str, str], tuple[str, ...]] | None = None
+    binding: Binding | None = None
     _task: asyncio.Task[object] | None = None
     _stopper: asyncio.Task[None] | None = None
 
@@ -109,10 +118,12 @@ class Operation:
             request.on_event(Diagnostic(time.monotonic() - begun, severity, message, urn, ephemeral))
 
         config = load_stack_config(request.project, request.stack)
+        plugins = request.plugins() if request.plugins is not None else None
         return cls(
             request=request,
             name=name,
-            providers=Providers(request.providers, say),
+            providers=Providers(request.providers, say, plugins),
+            plugins=plugins,
             failures=Failures(say),
             messages=messages,
             begun=begun,
@@ -124,6 +135,8 @@ class Operation:
         if self._stopper is not None:
             self._stopper.cancel()
         await self.providers.close()
+        if self.plugins is not None:
+            await self.plugins.close()
         if self.effects is not None:
             self.effects.journal.close()
 
@@ -175,6 +188,8 @@ class Operation:
 
     def load(self) -> None:
         """Read the state; an interrupted run's journal is brought in, and its open calls are named."""
+        if self.loaded is not None:
+            return
         self.emit(PhaseStarted(self.clock(), "reading state"))
         request = self.request
         loaded = request.backend.load(request.project.name, request.stack, self.keyring)
@@ -210,7 +225,7 @@ class Operation:
         creations = leftovers.open_creations(self.deployment)
         self.deployment = replace(self.deployment, pending_operations=creations)
 
-    def open_effects(self) -> Effects:
+    def open_effects(self, hooks: Hooks) -> Effects:
         """The journal and what writes to it; a state that is other than the stored one is saved first."""
         request = self.request
         if self.loaded is None or self.loaded.recovered or self.deployment != self.loaded.deployment:
@@ -225,6 +240,8 @@ class Operation:
             parallel=asyncio.Semaphore(max(request.parallel, 1)),
             emit=self.emit,
             clock=self.clock,
+            hooks=hooks,
+            keeps_going=request.continue_on_error,
         )
         return self.effects
 
@@ -247,7 +264,7 @@ class Operation:
 
     # -- ends -------------------------------------------------------------------------------------------
 
-    def finish(self, plan: Plan, kind: str) -> Outcome:
+    def finish(self, plan: Plan, kind: str, done: Sequence[Step] = ()) -> Outcome:
         """Save what the journal says, record the update, and report."""
         request = self.request
         if self._save_effects():
@@ -260,10 +277,15 @@ class Operation:
                     start_time=self.begun_at,
                     end_time=int(time.time()),
                     result="failed" if failed else "succeeded",
-                    resource_changes=plan.counts,
+                    message=request.message,
+                    resource_changes=counts_of(done) or self.done_counts(),
                 ),
             )
-        return self.outcome(plan, outputs=self.stack_outputs())
+        return self.outcome(plan, outputs=self.stack_outputs(), counts=counts_of(done) or self.done_counts())
+
+    def done_counts(self) -> dict[str, int]:
+        """Counts of what was done, by Pulumi's summary words."""
+        return {} if self.effects is None else counts_of(self.effects.done)
 
     def _save_effects(self) -> bool:
         """Write the state. If that fails, the one before and the journal stay; the next load joins them."""
@@ -286,6 +308,7 @@ class Operation:
         unchanged: bool = False,
         declined: bool = False,
         outputs: dict[str, object] | None = None,
+        counts: dict[str, int] | None = None,
     ) -> Outcome:
         """The end of an operation as data, and its last event."""
         result, code = "succeeded", Exit.OK
@@ -296,5 +319,6 @@ class Operation:
         elif declined or self.request.canceller.is_cancelled:
             result, code = "cancelled", Exit.CANCELLED
         shown = outputs if outputs is not None else dict(plan.old_outputs if unchanged else plan.outputs)
-        self.emit(OperationFinished(self.clock(), self.name, result, plan.counts, shown))
-        return Outcome(plan, result, shown, code, tuple(self.messages))
+        done = plan.counts if counts is None else counts
+        self.emit(OperationFinished(self.clock(), self.name, result, done, shown))
+        return Outcome(plan, result, shown, code, tuple(self.messages), self.goals, self.binding)

@@ -1,25 +1,32 @@
 """preview, up, destroy and refresh: the operations on a stack, from its lock to its saved state.
 
-Owns: the order of an operation's phases. Promises: nothing is changed without a confirmed plan; whatever
-happens in between, the state is saved and verified at the end. Never: writes to a terminal.
+Owns: the order of an operation's phases. Promises: nothing is changed without a confirmed plan (or the word
+to skip it); whatever happens in between, the state is saved and verified at the end. Never: writes to a
+terminal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
+from tickover.engine.analyzer import PolicyPacks
+from tickover.engine.backend import engine_version
+from tickover.engine.callbacks import Callbacks
 from tickover.engine.effects import Canceller
 from tickover.engine.events import PhaseStarted, PlanReady
+from tickover.engine.hooks import Hooks, has_hooks
 from tickover.engine.operation import Operation
-from tickover.engine.phases import apply_program, plan_program
+from tickover.engine.phases import apply_program, plan_program, program_run
 from tickover.engine.plan import Plan
-from tickover.engine.planner import Planner, Prior
+from tickover.engine.prior import Prior
+from tickover.engine.provider import Severity
 from tickover.engine.refresher import refreshed
-from tickover.engine.removals import refuse_protected, removals, remove
+from tickover.engine.removals import Seen, refuse_protected, removals, remove
 from tickover.engine.request import Outcome, Request
-from tickover.engine.urn import STACK_TYPE
-from tickover.engine.values import contains_unknown
+from tickover.engine.savedplan import bind, moved, program_files, refused
+from tickover.engine.targeting import not_found
+from tickover.engine.urn import is_provider_type, parse_urn
+from tickover.engine.values import reveal
 
 Confirm = Callable[[Plan], Awaitable[bool]]
 
@@ -31,16 +38,13 @@ async def preview(request: Request) -> Outcome:
 
     async def body(op: Operation) -> Outcome:
         op.load()
-        if request.refresh:
-            await _refresh_in_memory(op)
-        else:
-            await op.settle_leftovers(must=False)
+        await _look_again(op, saves=False)
         if op.failures:
             return op.outcome(_nothing(op))
-        plan, _, _ = await plan_program(op)
+        plan = await _planned(op)
         return op.outcome(plan)
 
-    return await Operation.run(request, "preview", body)
+    return await _with_packs(request, "preview", body, dry_run=True)
 
 
 async def up(request: Request, confirm: Confirm) -> Outcome:
@@ -48,28 +52,33 @@ async def up(request: Request, confirm: Confirm) -> Outcome:
 
     async def body(op: Operation) -> Outcome:
         op.load()
-        if request.refresh:
-            await _refresh_and_save(op)
-        else:
-            await op.settle_leftovers(must=True)
+        await _look_again(op, saves=True)
         if op.failures:
             return op.outcome(_nothing(op))
-        plan, planner, steps = await plan_program(op)
-        if op.failures or op.is_blocked or request.canceller.is_cancelled:
-            return op.outcome(plan)
-        settled = not plan.has_changes and not op.leftovers and not planner_moves(planner)
-        if settled:
-            return op.outcome(plan, unchanged=True)
-        if plan.has_changes and not await confirm(plan):
-            return op.outcome(plan, declined=True)
-        await apply_program(op, planner, steps)
+        if request.skip_preview:
+            plan = _nothing(op)
+        else:
+            plan = await _planned(op)
+            if op.failures or op.is_blocked or request.canceller.is_cancelled:
+                return op.outcome(plan)
+            if not plan.has_changes and not op.leftovers:
+                return op.outcome(plan, unchanged=True)
+            if plan.has_changes and not await confirm(plan):
+                return op.outcome(plan, declined=True)
+            if op.packs is not None:
+                await op.packs.begin(dry_run=False)
+        op.violations = ()
+        await apply_program(op)
+        if request.skip_preview and op.effects is not None:
+            plan = op.plan_of(op.effects.done, op.stack_outputs(), dict(plan.old_outputs))
         return op.finish(plan, "update")
 
-    return await Operation.run(request, "up", body, locks=True)
+    dry_run = not request.skip_preview
+    return await _with_packs(request, "up", body, dry_run=dry_run, locks=True)
 
 
-async def destroy(request: Request, confirm: Confirm) -> Outcome:
-    """Remove everything the stack has. The program is not run."""
+async def destroy(request: Request, confirm: Confirm, preview_only: bool = False) -> Outcome:
+    """Remove what the stack has. The program is run only where that is asked for."""
 
     async def body(op: Operation) -> Outcome:
         op.load()
@@ -77,22 +86,46 @@ async def destroy(request: Request, confirm: Confirm) -> Outcome:
             await _refresh_and_save(op)
         if op.failures:
             return op.outcome(_nothing(op))
+        if request.run_program:
+            return await _destroy_with_program(op, confirm, preview_only)
         prior = Prior.of(op.deployment.resources)
-        steps = removals(prior, (), frozenset())
+        missing = request.choice.unknown({r.urn for r in prior.order})
+        if missing:
+            op.failures.add("", not_found(missing, request.stack))
+        steps = removals(prior, Seen(), request.choice, op.failures)
         refuse_protected(steps, op.failures)
-        plan = op.plan_of(steps, outputs={}, old_outputs=op.stack_outputs())
+        left = len(steps) < len(prior.order)
+        outputs = op.stack_outputs() if left else {}
+        plan = op.plan_of(steps, outputs=outputs, old_outputs=op.stack_outputs())
         op.plan = plan
+        _warn_of_hooks(op, prior)
         op.emit(PlanReady(op.clock(), plan))
-        if op.failures or not steps:
+        if op.failures or not steps or preview_only:
             return op.outcome(plan, unchanged=not steps and not op.failures)
-        if not await confirm(plan):
+        if not request.skip_preview and not await confirm(plan):
             return op.outcome(plan, declined=True)
         op.emit(PhaseStarted(op.clock(), "deleting"))
         op.drop_all_but_creations()
-        await remove(steps, prior, op.open_effects(), request.parallel)
+        callbacks = Callbacks()
+        try:
+            effects = op.open_effects(Hooks(callbacks, op.failures, False))
+            await remove(steps, prior, effects, request.parallel)
+        finally:
+            await callbacks.close()
         return op.finish(plan, "destroy")
 
-    return await Operation.run(request, "destroy", body, locks=True)
+    return await Operation.run(request, "destroy", body, locks=not preview_only)
+
+
+async def _destroy_with_program(op: Operation, confirm: Confirm, preview_only: bool) -> Outcome:
+    plan = await plan_program(op, creates=False)
+    if op.failures or not plan.steps or preview_only:
+        return op.outcome(plan, unchanged=not op.failures)
+    if not op.request.skip_preview and not await confirm(plan):
+        return op.outcome(plan, declined=True)
+    op.drop_all_but_creations()
+    await apply_program(op, creates=False)
+    return op.finish(plan, "destroy")
 
 
 async def refresh(request: Request, confirm: Confirm, preview_only: bool = False) -> Outcome:
@@ -101,27 +134,114 @@ async def refresh(request: Request, confirm: Confirm, preview_only: bool = False
     async def body(op: Operation) -> Outcome:
         op.load()
         op.emit(PhaseStarted(op.clock(), "refreshing"))
-        deployment, steps = await refreshed(op.deployment, op.providers, op.failures, request.parallel)
+        missing = request.choice.unknown({r.urn for r in op.deployment.resources})
+        if missing:
+            op.failures.add("", not_found(missing, request.stack))
+        deployment, steps = await refreshed(
+            op.deployment, op.providers, op.failures, request.parallel, request.choice, request.pending
+        )
         outputs = op.stack_outputs()
         op.plan = plan = op.plan_of(steps, outputs=outputs, old_outputs=outputs)
         op.emit(PlanReady(op.clock(), plan))
         if preview_only or op.failures or request.canceller.is_cancelled:
             return op.outcome(plan)
-        if plan.has_changes and not await confirm(plan):
+        if plan.has_changes and not request.skip_preview and not await confirm(plan):
             return op.outcome(plan, declined=True)
         op.replace_state(deployment)
-        return op.finish(plan, "refresh")
+        return op.finish(plan, "refresh", done=steps)
 
     return await Operation.run(request, "refresh", body, locks=not preview_only)
+
+
+async def _with_packs(
+    request: Request,
+    name: str,
+    body: Callable[[Operation], Awaitable[Outcome]],
+    *,
+    dry_run: bool,
+    locks: bool = False,
+) -> Outcome:
+    """Do body while the policy packs run."""
+
+    async def inner(op: Operation) -> Outcome:
+        if not request.policy_packs:
+            return await body(op)
+        op.load()  # a broken state is told before packs are started
+        program = program_run(op, dry_run)
+        async with PolicyPacks.start(
+            request.policy_packs,
+            project=request.project.name,
+            stack=request.stack,
+            dry_run=dry_run,
+            config=program.config,
+            secret_keys=program.secret_keys,
+            policy_config=request.policy_config,
+            on_line=lambda pack, line: op.say(Severity.INFO, "", f"{pack}: {line}"),
+        ) as packs:
+            op.packs = packs
+            return await body(op)
+
+    return await Operation.run(request, name, inner, locks=locks)
+
+
+async def _planned(op: Operation) -> Plan:
+    """The plan, bound to what it was made from, and held to the saved one if there is one."""
+    plan = await plan_program(op)
+    saved = op.request.saved_plan
+    project, request = op.request.project, op.request
+    config, secret_keys = op.config or ({}, ())
+    op.binding = bind(
+        project.name,
+        request.stack,
+        state=op.loaded.digest if op.loaded is not None else "",
+        config=config,
+        secret_keys=secret_keys,
+        program=program_files(project.root, project.main),
+        providers={
+            parse_urn(urn).type.rpartition(":")[2]: str(reveal(goal.inputs.get("version", "")))
+            for urn, goal in op.goals.items()
+            if is_provider_type(goal.type)
+        },
+        tool=engine_version(),
+        salt=saved.binding.config_salt if saved is not None else "",
+        state_time=op.deployment.time,
+    )
+    if saved is not None:
+        reasons = moved(saved.binding, op.binding)
+        if reasons:
+            op.failures.clear()  # what follows from the move is no news
+            op.failures.add("", refused(saved, reasons))
+    return plan
 
 
 def _nothing(op: Operation) -> Plan:
     return op.plan_of((), outputs=op.stack_outputs(), old_outputs=op.stack_outputs())
 
 
+def _warn_of_hooks(op: Operation, prior: Prior) -> None:
+    if any(has_hooks(r, kind) for r in prior.order for kind in ("BeforeDelete", "AfterDelete")):
+        op.failures.warn(
+            "",
+            "Resources have delete hooks, which are part of the program: they run only with --run-program.",
+        )
+
+
+async def _look_again(op: Operation, saves: bool) -> None:
+    """What really is, as far as it was asked for or an interrupted run makes it necessary."""
+    if op.request.refresh and saves:
+        await _refresh_and_save(op)
+    elif op.request.refresh:
+        await _refresh_in_memory(op)
+    else:
+        await op.settle_leftovers(must=saves)
+
+
 async def _refresh_in_memory(op: Operation) -> None:
     op.emit(PhaseStarted(op.clock(), "refreshing"))
-    deployment, _ = await refreshed(op.deployment, op.providers, op.failures, op.request.parallel)
+    request = op.request
+    deployment, _ = await refreshed(
+        op.deployment, op.providers, op.failures, request.parallel, request.choice, request.pending
+    )
     op.deployment = deployment
     await op.reset_providers()
 
@@ -131,23 +251,3 @@ async def _refresh_and_save(op: Operation) -> None:
     if not op.failures:
         op.replace_state(op.deployment)
         op.leftovers = False
-
-
-def planner_moves(planner: Planner) -> bool:
-    """True if unchanged resources are to be remembered otherwise: renamed, moved, protected, made secret."""
-    for planned in planner.planned.values():
-        old, new = planned.old, planned.new
-        if old is None:
-            continue
-        same = replace(
-            new, created=old.created, modified=old.modified, source_position=old.source_position,
-            init_errors=old.init_errors, extra=old.extra, id=old.id, aliases=old.aliases,
-            import_id=old.import_id,
-            inputs=old.inputs if contains_unknown(new.inputs) else new.inputs,
-            outputs=old.outputs
-            if planned.goal.type == STACK_TYPE or contains_unknown(new.outputs)
-            else new.outputs,
-        )  # fmt: skip
-        if same != old:
-            return True
-    return False

@@ -25,13 +25,15 @@ class Parameterization:
 @dataclass(frozen=True, slots=True)
 class PackageSpec:
     """name: of the plugin (``random``); version: semver without ``v``, empty for any; download_url: where
-    the plugin comes from, empty for the usual place; checksums: sha256 by platform (``linux-amd64``)."""
+    the plugin comes from, empty for the usual place; checksums: sha256 by platform (``linux-amd64``);
+    environment: variable → the variable whose value it takes in the plugin's process."""
 
     name: str
     version: str = ""
     download_url: str = ""
     parameterization: Parameterization | None = None
     checksums: Mapping[str, bytes] = field(default_factory=dict, hash=False)
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def package(self) -> str:

@@ -1,32 +1,68 @@
-"""The two runs of a program: the dry run that makes the plan, and the one that applies it.
+"""The runs of a program: the dry run that makes the plan, and the one that applies it.
 
-Owns: what happens before, during and after a run, policies included. Promises: nothing outlives a run; a run
-that was cut off leaves no call of the program unanswered. Never: decides about one resource.
+Owns: what happens before, during and after a run, policies included. Promises: nothing outlives a run; the
+program's callbacks are served until the last deletion; a run that was cut off leaves no call of the program
+unanswered. Never: decides about one resource.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
 
-from tickover.engine.analyzer import AnalyzedResource, PolicyPacks
+from tickover.engine.builtin import PACKAGE, Builtin
+from tickover.engine.callbacks import Callbacks
+from tickover.engine.deployer import Deployer
 from tickover.engine.events import PhaseStarted, PlanReady, PolicyReported, ProgramOutput, StepPlanned
-from tickover.engine.execute import Applier
-from tickover.engine.goal import Goal
-from tickover.engine.monitor import EngineLog, Monitor
+from tickover.engine.execute import Acts, Performance, Rehearsal
+from tickover.engine.hooks import Hooks
+from tickover.engine.judging import Judge
+from tickover.engine.monitor import EngineLog, Monitor, Stopping
+from tickover.engine.moves import is_remembered_otherwise
 from tickover.engine.operation import GRACE_SECONDS, Operation
-from tickover.engine.plan import Plan, PolicyViolation, Step
-from tickover.engine.planner import Planned, Planner, Prior
+from tickover.engine.otherstacks import SameBackend
+from tickover.engine.packagerefs import Packages
+from tickover.engine.plan import Op, Plan, PolicyViolation, Step, surprises
+from tickover.engine.planorder import ordered
+from tickover.engine.plugins.serve import served
+from tickover.engine.prior import Prior
 from tickover.engine.program import ProgramRun, run_program
-from tickover.engine.registrar import ProgramRegistrar, Worker
-from tickover.engine.removals import refuse_protected, removals, remove, still_due
-from tickover.engine.renames import renamed, renamed_resource
+from tickover.engine.registrar import ProgramRegistrar
+from tickover.engine.remote import Remote
+from tickover.engine.removals import Seen, refuse_protected, removals, remove
+from tickover.engine.savedguard import Guard
 from tickover.engine.stackconfig import config_for_program, load_stack_config
-from tickover.engine.state import ResourceState
-from tickover.errors import Exit, TickoverError
+from tickover.engine.targeting import Targeting, not_found
+from tickover.engine.transforms import Transforms
+from tickover.engine.values import PropertyMap
+from tickover.errors import TickoverError
 
 
-def _program(op: Operation, dry_run: bool) -> ProgramRun:
+@dataclass(slots=True)
+class Run:
+    """One run of the program, and all that serves it."""
+
+    op: Operation
+    program: ProgramRun
+    prior: Prior
+    deployer: Deployer
+    registrar: ProgramRegistrar
+    monitor: Monitor
+    log: EngineLog
+    hooks: Hooks
+    judge: Judge
+    steps: tuple[Step, ...] = ()  # removals
+    outputs: PropertyMap | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        return bool(self.op.failures) or self.op.request.canceller.is_cancelled
+
+
+def program_run(op: Operation, dry_run: bool) -> ProgramRun:
+    """What the program is run with."""
     request = op.request
     if op.config is None:
         stack_config = load_stack_config(request.project, request.stack)
@@ -43,19 +79,86 @@ def _program(op: Operation, dry_run: bool) -> ProgramRun:
     )
 
 
-async def _run(op: Operation, run: ProgramRun, worker: Worker) -> ProgramRegistrar:
+def _assembled(op: Operation, dry_run: bool, cleanup: AsyncExitStack, creates: bool) -> Run:
+    request = op.request
+    program = program_run(op, dry_run)
+    callbacks = Callbacks()
+    cleanup.push_async_callback(callbacks.close)
+    hooks = Hooks(callbacks, op.failures, dry_run)
+    prior = Prior.of(op.deployment.resources)
+
+    def tell(violation: PolicyViolation) -> None:
+        op.emit(PolicyReported(op.clock(), violation))
+
+    judge = Judge(op.packs, dry_run, tell, op.say)
+    acts: Acts
+    if dry_run:
+        acts = Rehearsal(op.providers, op.failures, hooks, lambda: request.canceller.is_cancelled)
+    else:
+        acts = Performance(op.open_effects(hooks), lambda step: _delete_first(op, prior, step))
+    deployer = Deployer(
+        stack=request.stack,
+        project=request.project.name,
+        prior=prior,
+        providers=op.providers,
+        failures=op.failures,
+        limit=asyncio.Semaphore(max(request.parallel, 1)),
+        targeting=Targeting(request.choice),
+        acts=acts,
+        judge=judge,
+        dry_run=dry_run,
+        guard=Guard(request.saved_plan) if request.saved_plan is not None else None,
+        creates=creates,
+    )
+    remote = Remote(
+        program.project, program.stack, program.config, program.secret_keys, dry_run, program.parallel
+    )
+    cleanup.push_async_callback(remote.close)
     registrar = ProgramRegistrar(
-        run.project, run.stack, run.config, run.secret_keys, worker, op.failures, run.root
+        program.project,
+        program.stack,
+        program.config,
+        program.secret_keys,
+        deployer,
+        op.failures,
+        program.root,
+        Transforms(callbacks),
+        hooks,
+        Packages(program.config),
+        remote,
+        continue_on_error=dry_run or request.continue_on_error,
     )
     loop = asyncio.get_running_loop()
-    monitor = Monitor(run, registrar, loop)
+    monitor = Monitor(program, registrar, loop)
     log = EngineLog(op.say, loop)
+    remote.open_monitor = lambda: served(monitor, log)
+    op.providers.add_builtin(PACKAGE, lambda _: Builtin(SameBackend(request), registrar.find))
+    return Run(op, program, prior, deployer, registrar, monitor, log, hooks, judge)
+
+
+async def _delete_first(op: Operation, prior: Prior, step: Step) -> None:
+    """A deletion ahead of a replacement."""
+    assert op.effects is not None and step.old is not None
+    leaves = replace(step.old, pending_replacement=True)
+    if not await op.effects.delete(step, prior.providers, leaves):
+        raise Stopping("its old one could not be deleted")
+
+
+async def _run(run: Run, follow: Callable[[Run], Awaitable[None]]) -> None:
+    """Run the program; follow is called when it has registered everything, while it waits."""
+    op, monitor = run.op, run.monitor
+    loop = asyncio.get_running_loop()
 
     def said(line: str) -> None:
         loop.call_soon_threadsafe(op.emit, ProgramOutput(op.clock(), line))
 
-    running = asyncio.create_task(run_program(run, monitor, log, said))
+    running = asyncio.ensure_future(run_program(run.program, monitor, run.log, said))
+    through = asyncio.ensure_future(monitor.has_registered_all.wait())
     try:
+        await asyncio.wait({running, through}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await follow(run)
+        monitor.release()
         try:
             await asyncio.shield(running)
         except TickoverError as error:
@@ -71,112 +174,103 @@ async def _run(op: Operation, run: ProgramRun, worker: Worker) -> ProgramRegistr
         await asyncio.gather(running, return_exceptions=True)
         raise
     finally:
-        registrar.stop()
-    return registrar
+        through.cancel()
+        with suppress(asyncio.CancelledError):
+            await through
+        run.registrar.stop()
 
 
-async def plan_program(op: Operation) -> tuple[Plan, Planner, tuple[Step, ...]]:
-    """The dry run and what follows from it: the plan, the planner behind it, the removals."""
+async def plan_program(op: Operation, creates: bool = True) -> Plan:
+    """The dry run and what follows from it."""
     op.emit(PhaseStarted(op.clock(), "planning"))
-    prior = Prior.of(op.deployment.resources)
-    limit = asyncio.Semaphore(max(op.request.parallel, 1))
-    canceller = op.request.canceller
-    planner = Planner(prior, op.providers, op.failures, limit, lambda: canceller.is_cancelled)
-    registrar = await _run(op, _program(op, True), planner)
-    steps: tuple[Step, ...] = ()
-    if not op.failures and not canceller.is_cancelled:
-        steps = removals(prior, list(planner.planned.values()), planner.seen)
-        refuse_protected(steps, op.failures)
-    planned = tuple(s for p in planner.planned.values() for s in p.steps)
-    for step in (*planned, *steps):
+
+    async def follow(run: Run) -> None:
+        if run.has_failed and run.op.failures:
+            return
+        run.steps = _removals(run)
+        await run.deployer.acts.delete_first(run.steps)
+        run.outputs = await run.registrar.settle_stack_outputs(op.stack_outputs(), False)
+        if not op.failures:
+            await run.judge.stack(run.registrar.goals, run.registrar.states)
+
+    async with AsyncExitStack() as cleanup:
+        run = _assembled(op, True, cleanup, creates)
+        await _run(run, follow)
+    _check_targets(run)
+    planned = ordered(run.deployer.entries)
+    for step in (*planned, *run.steps):
         op.emit(StepPlanned(op.clock(), step))
-    outputs = dict(registrar.stack_outputs)
-    plan = op.plan_of((*planned, *steps), outputs, op.stack_outputs())
-    if op.request.policy_packs and not op.failures:
-        plan = replace(plan, violations=await _judged(op, planner))
-    op.violations, op.plan = plan.violations, plan
+    outputs = op.stack_outputs() if run.outputs is None else run.outputs
+    plan = op.plan_of((*planned, *run.steps), dict(outputs), op.stack_outputs())
+    plan = replace(plan, violations=tuple(run.judge.found))
+    op.violations, op.plan, op.goals = plan.violations, plan, run.registrar.goals
+    op.leftovers = op.leftovers or _moves(run)
+    if run.deployer.guard is not None and not op.failures:
+        run.deployer.guard.finish(op.failures)
     op.emit(PlanReady(op.clock(), plan))
-    return plan, planner, steps
+    return plan
 
 
-async def _judged(op: Operation, planner: Planner) -> tuple[PolicyViolation, ...]:
-    """What the policy packs say of the planned resources."""
-    request = op.request
-    op.emit(PhaseStarted(op.clock(), "checking policies"))
-    resources = [_analyzed(p.goal, p.inputs) for p in planner.planned.values()]
-    async with PolicyPacks.start(
-        request.policy_packs,
-        project=request.project.name,
-        stack=request.stack,
-        dry_run=True,
-        config=_program(op, True).config,
-        policy_config=request.policy_config,
-    ) as packs:
-        each = await asyncio.gather(*(packs.analyze(r) for r in resources))
-        found = (*(v for vs in each for v in vs), *await packs.analyze_stack(resources))
-    for violation in found:
-        op.emit(PolicyReported(op.clock(), violation))
-    return found
-
-
-async def apply_program(op: Operation, planner: Planner, steps: tuple[Step, ...]) -> None:
-    """The second run of the program, then the removals."""
+async def apply_program(op: Operation, creates: bool = True) -> None:
+    """The run of the program that does what it asks for, then the removals."""
     op.emit(PhaseStarted(op.clock(), "applying"))
     await op.reset_providers()
-    planned, steps = _with_new_names(op, planner, steps)
-    effects = op.open_effects()
-    prior = Prior.of(op.deployment.resources)
-    applier = Applier(prior, planned, effects)
+    keeps_going = op.request.continue_on_error
+
+    async def follow(run: Run) -> None:
+        stopped = op.request.canceller.is_cancelled or (op.failures and not keeps_going)
+        if not stopped:
+            run.steps = _removals(run)
+            if run.deployer.guard is not None:
+                run.deployer.guard.finish(op.failures)
+            assert op.effects is not None
+            if run.steps and (not op.failures or keeps_going):
+                op.emit(PhaseStarted(op.clock(), "deleting"))
+                await remove(run.steps, run.prior, op.effects, op.request.parallel)
+        await _settle(run)
+
+    async with AsyncExitStack() as cleanup:
+        run = _assembled(op, False, cleanup, creates)
+        await _run(run, follow)
+        if run.outputs is None:
+            await _settle(run)
+    if not op.failures and not op.request.canceller.is_cancelled:
+        _check_targets(run)
+    if op.plan is not None and op.effects is not None:
+        for urn, message in surprises(op.plan.steps, op.effects.done):
+            op.failures.warn(urn, message)
+
+
+async def _settle(run: Run) -> None:
+    """The stack's outputs, and what the policies say of the whole."""
+    op = run.op
     try:
-        await _run(op, _program(op, False), applier)
-    finally:
-        applier.stop()
-    missing = planned.keys() - applier.applied
-    if not op.failures and not op.request.canceller.is_cancelled and missing:
-        op.failures.add(
-            min(missing),
-            TickoverError(
-                "plan-violated",
-                "Program departs from the plan",
-                "It declared this resource when the plan was made, and does not now. Run up again.",
-                min(missing),
-                exit_code=Exit.RESOURCE,
-            ),
-        )
-    due = still_due(steps, prior, applier.replaced, applier.deleted)
-    if due and not op.failures and not op.request.canceller.is_cancelled:
-        op.emit(PhaseStarted(op.clock(), "deleting"))
-        await remove(due, prior, effects, op.request.parallel)
+        run.outputs = await run.registrar.settle_stack_outputs(op.stack_outputs(), run.has_failed)
+        if not run.has_failed:
+            await run.judge.stack(run.registrar.goals, run.registrar.states)
+    except TickoverError as error:
+        op.failures.add(error.address, error)
+    except Stopping:
+        run.outputs = op.stack_outputs()
 
 
-def _with_new_names(
-    op: Operation, planner: Planner, steps: tuple[Step, ...]
-) -> tuple[dict[str, Planned], tuple[Step, ...]]:
-    """What the program calls by another name gets that name in the state, and in all that is to be done."""
-    names = {p.old.urn: urn for urn, p in planner.planned.items() if p.old is not None and p.old.urn != urn}
-    if not names:
-        return planner.planned, steps
-    op.deployment = renamed(op.deployment, names)
-
-    def old(resource: ResourceState | None) -> ResourceState | None:
-        return None if resource is None else renamed_resource(resource, names)
-
-    planned = {
-        urn: replace(p, old=old(p.old), first=tuple(names.get(f, f) for f in p.first))
-        for urn, p in planner.planned.items()
-    }
-    return planned, tuple(replace(s, urn=names.get(s.urn, s.urn), old=old(s.old)) for s in steps)
+def _removals(run: Run) -> tuple[Step, ...]:
+    op = run.op
+    steps = removals(run.prior, Seen.of(run.deployer), op.request.choice, op.failures)
+    refuse_protected(steps, op.failures)
+    if run.deployer.guard is not None:
+        run.deployer.guard.expect_removals(steps, op.failures)
+    return tuple(s for s in steps if not (s.old is not None and s.old.protect and s.op is Op.DELETE))
 
 
-def _analyzed(goal: Goal, inputs: dict[str, object]) -> AnalyzedResource:
-    return AnalyzedResource(
-        urn=goal.urn,
-        type=goal.type,
-        name=goal.name,
-        properties=inputs,
-        provider=goal.provider,
-        parent=goal.parent,
-        dependencies=goal.dependencies,
-        property_dependencies=goal.property_dependencies,
-        protect=goal.protect,
-    )
+def _check_targets(run: Run) -> None:
+    op = run.op
+    known = {r.urn for r in run.prior.order} | set(run.registrar.goals) | run.deployer.skipped
+    missing = op.request.choice.unknown(known)
+    if missing and not op.failures and not op.request.canceller.is_cancelled:
+        op.failures.add("", not_found(missing, op.request.stack))
+
+
+def _moves(run: Run) -> bool:
+    """True if unchanged resources are to be remembered otherwise: renamed, moved, protected, made secret."""
+    return any(is_remembered_otherwise(entry) for entry in run.deployer.entries.values())

@@ -6,13 +6,14 @@ Owns: the operations, the step, the plan and its text form. Promises: steps sort
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from tickover.engine.provider import PropertyDiff
 from tickover.engine.state import ResourceState
+from tickover.engine.urn import is_default_provider
 
 
 class Op(Enum):
@@ -29,7 +30,18 @@ class Op(Enum):
     READ_REPLACEMENT = "read-replacement"
     REFRESH = "refresh"
     DISCARD = "discard"
+    DISCARD_REPLACED = "discard-replaced"
     REMOVE_PENDING_REPLACE = "remove-pending-replace"
+    IMPORT = "import"
+    IMPORT_REPLACEMENT = "import-replacement"
+
+
+_COUNTED_AS: Final = {
+    Op.CREATE_REPLACEMENT: Op.REPLACE,
+    Op.DELETE_REPLACED: Op.REPLACE,
+    Op.READ_REPLACEMENT: Op.REPLACE,
+    Op.IMPORT_REPLACEMENT: Op.REPLACE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,52 @@ class Step:
     detailed: Mapping[str, PropertyDiff] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     source_position: str = ""
+
+
+def counts_of(steps: Iterable[Step]) -> dict[str, int]:
+    """Counts by Pulumi's summary words; a replacement counts once, a resource once, and what the engine
+    declares for itself (default providers) not at all."""
+    found: dict[str, set[str]] = {}
+    for step in steps:
+        if is_default_provider(step.urn):
+            continue
+        word = _COUNTED_AS.get(step.op, step.op).value
+        found.setdefault(word, set()).add(step.urn)
+    changed = {urn for word, urns in found.items() if word != Op.SAME.value for urn in urns}
+    found[Op.SAME.value] = found.get(Op.SAME.value, set()) - changed
+    return {word: len(urns) for word, urns in found.items() if urns}
+
+
+# How much a step does to what is there.
+_EFFORT: Final = {
+    Op.UPDATE: 1,
+    Op.CREATE: 2,
+    Op.DELETE: 3,
+    Op.REPLACE: 4,
+    Op.CREATE_REPLACEMENT: 4,
+    Op.DELETE_REPLACED: 4,
+}
+
+
+def surprises(planned: Iterable[Step], done: Iterable[Step]) -> tuple[tuple[str, str], ...]:
+    """(URN, sentence) for each resource to which more was done than was shown: what was unknown when the
+    plan was made may turn out otherwise, and a program may differ between its runs."""
+    shown = _strongest(planned)
+    found = []
+    for urn, step in sorted(_strongest(done).items()):
+        before = shown.get(urn)
+        if _EFFORT.get(step.op, 0) > (_EFFORT.get(before.op, 0) if before else 0):
+            what = f"was planned as {before.op.value!r}" if before else "was not in the plan"
+            found.append((urn, f"this {what}; now that all is known it was {step.op.value!r}"))
+    return tuple(found)
+
+
+def _strongest(steps: Iterable[Step]) -> dict[str, Step]:
+    found: dict[str, Step] = {}
+    for step in steps:
+        if step.urn not in found or _EFFORT.get(step.op, 0) > _EFFORT.get(found[step.urn].op, 0):
+            found[step.urn] = step
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +146,7 @@ class Plan:
 
         A replacement counts once, as ``replace``.
         """
-        halves = {Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED}
-        return dict(Counter(s.op.value for s in self.steps if s.op not in halves))
+        return counts_of(self.steps)
 
     @property
     def has_changes(self) -> bool:

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tickover.engine.policyschema import problems_of
 from tickover.errors import ConfigError
 
 LEVELS: Final = ("advisory", "mandatory", "remediate", "disabled")
 ALL: Final = "all"
 _LEVEL_KEY: Final = "enforcementLevel"
+_ENVIRONMENTS: Final = "environments"
 _CONFIG_FOLDER: Final = "config"
-
-# JSON schema "type" of a policy's property -> is this value one?
-_TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "string": lambda v: isinstance(v, str),
-    "boolean": lambda v: isinstance(v, bool),
-    "integer": lambda v: isinstance(v, int) and not isinstance(v, bool),
-    "number": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
-    "array": lambda v: isinstance(v, list),
-    "object": lambda v: isinstance(v, dict),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +49,22 @@ class PolicyFile:
     settings: Mapping[str, PolicySetting] = field(default_factory=dict)
 
 
+def paired_files(packs: Sequence[Path], named: Path | Sequence[Path] | None) -> tuple[PolicyFile | None, ...]:
+    """The file of each pack: the first named for the first, and so on; None where none is named."""
+    paths = (named,) if isinstance(named, Path) else tuple(named or ())
+    if not paths:
+        return (None,) * len(packs)
+    if len(paths) != len(packs):
+        raise ConfigError(
+            "bad-policy-config",
+            "Policy configs and packs differ in number",
+            f"There are {len(packs)} policy packs and {len(paths)} config files, and the first file is for "
+            "the first pack, the second for the second.",
+            hint="give one --policy-pack-config for each --policy-pack, in the same order",
+        )
+    return tuple(load_policy_file(path) for path in paths)
+
+
 def default_policy_config(pack: Path, stack: str) -> Path | None:
     """``<pack>/config/<stack>.json`` if the pack has one: used when no file was named."""
     path = pack / _CONFIG_FOLDER / f"{stack}.json"
@@ -67,7 +74,8 @@ def default_policy_config(pack: Path, stack: str) -> Path | None:
 def load_policy_file(path: Path) -> PolicyFile:
     """The settings in path. Raises ConfigError (exit 2) naming all that is wrong with it."""
     try:
-        document = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        document = json.loads(text) if text.strip() else {}
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(
             "bad-policy-config", "Policy config cannot be read", f"{path.name}: {error}.", address=path.name
@@ -82,6 +90,9 @@ def parse_policy_file(document: Any, name: str) -> PolicyFile:
     problems: list[str] = []
     settings: dict[str, PolicySetting] = {}
     for policy, value in document.items():
+        if policy == _ENVIRONMENTS and isinstance(value, list):
+            problems.append(f"{policy}: only Pulumi Cloud resolves environments; this is a file back end")
+            continue
         setting = {_LEVEL_KEY: value} if isinstance(value, str) else value
         if not isinstance(setting, dict):
             problems.append(f"{policy}: must be a level or a map")
@@ -117,7 +128,7 @@ def effective(
         said += [initial.get(policy.name), initial.get(ALL)]
         sources = [s for s in said if s is not None]
         level = next((s.level for s in sources if s.level is not None), policy.level)
-        properties: dict[str, Any] = {}
+        properties = {k: s["default"] for k, s in policy.schema.items() if "default" in s}
         for source in reversed(sources):
             properties |= source.properties
         if level != "disabled":
@@ -136,24 +147,8 @@ def _problems(policy: DeclaredPolicy, properties: Mapping[str, Any]) -> list[str
             if policy.schema:
                 found.append(f"{policy.name}.{key}: no such setting; {_choices(key, sorted(policy.schema))}")
             continue
-        problem = next((text for says, text in _broken(value, schema) if says), "")
-        if problem:
-            found.append(f"{policy.name}.{key}: {problem}")
+        found += [f"{policy.name}.{problem}" for problem in problems_of(value, schema, key)]
     return found
-
-
-def _broken(value: Any, schema: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
-    """(is it broken, what must be) for the few JSON schema words that policies use, types first."""
-    kind = str(schema.get("type", ""))
-    yield kind in _TYPES and not _TYPES[kind](value), f"must be of type {kind}"
-    choices = schema.get("enum", [value])
-    yield value not in choices, f"must be one of {', '.join(map(str, choices))}"
-    pattern = str(schema.get("pattern", ""))
-    yield isinstance(value, str) and not re.search(pattern, value), f"must match {pattern}"
-    if isinstance(value, int | float):
-        low, high = schema.get("minimum", value), schema.get("maximum", value)
-        yield value < low, f"must be at least {low:g}"
-        yield value > high, f"must be at most {high:g}"
 
 
 def _choices(word: str, known: Iterable[str]) -> str:

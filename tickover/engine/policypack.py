@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ import grpc
 import yaml
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from tickover.engine.plan import PolicyViolation
@@ -34,7 +35,10 @@ ORGANIZATION: Final = "organization"  # what Pulumi's file back end calls the on
 
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 600.0
 _TAIL_LINES: Final = 20
+_LINE_CHARS: Final = 2000
+_CHUNK_BYTES: Final = 65536
 _MAX_MESSAGE_BYTES: Final = 400 * 1024 * 1024
 _CHANNEL_OPTIONS: Final = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -48,7 +52,11 @@ _LEVEL_NAMES: Final = {
     analyzer_pb2.REMEDIATE: "remediate",
 }
 _LEVEL_NUMBERS: Final = {name: number for number, name in _LEVEL_NAMES.items()}
+# What a violation at the level remediate comes to: the remedy has run, and something is still wrong.
+_VIOLATION_LEVELS: Final = {**_LEVEL_NAMES, analyzer_pb2.REMEDIATE: "mandatory"}
 
+# The launcher wants one, and a pack never calls it.
+_ENGINE_ADDRESS: Final = "127.0.0.1:0"
 # The pack's launcher, plus a thread that ends the process when our end of its stdin closes: a pack
 # serves for ever, and must not do so after a killed engine.
 _LAUNCH: Final = """
@@ -64,26 +72,47 @@ runpy.run_module("pulumi.policy", run_name="__main__", alter_sys=True)
 
 @dataclass(frozen=True, slots=True)
 class PackRun:
+    """What a pack is told of the stack. on_line: pack and printed line."""
+
     project: str
     stack: str
     dry_run: bool
-    config: Mapping[str, str]
+    config: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets are in it
+    organization: str = ORGANIZATION
+    secret_keys: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    on_line: Callable[[str, str], None] | None = None
+    answer_seconds: float = ANSWER_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class _Manifest:
-    """PulumiPolicy.yaml. python: the interpreter; version: overrides what the pack says."""
+    """What to run and where. version: what PulumiPolicy.yaml says, which overrides what the pack says."""
 
     folder: Path
-    main: Path
+    program: str
     version: str
-    python: str
+    command: tuple[str, ...]
+    cwd: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What a policy did to inputs; violation: instead, why it could not judge them."""
+
+    pack: str
+    pack_version: str
+    policy: str
+    description: str
+    properties: Struct
+    violation: PolicyViolation | None = None
 
 
 class Pack:
-    """A running pack. Made by `_open`, ended by `close`."""
+    """A running pack. Made by `open_pack`, ended by `close`."""
 
-    def __init__(self, manifest: _Manifest, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, manifest: _Manifest, process: asyncio.subprocess.Process, run: PackRun) -> None:
+        self._run = run
         self.folder = manifest.folder
         self.name = manifest.folder.name
         self.version = manifest.version
@@ -94,9 +123,13 @@ class Pack:
         self._stub: Any = None
         self.policies: tuple[DeclaredPolicy, ...] = ()
         self.initial: Mapping[str, PolicySetting] = {}
+        self.supports_config = True
+        # What is worth asking: a pack that does not say of what type its policies are is asked everything.
+        self.remedies = self.judges_resources = self.judges_stacks = True
 
-    async def connect(self, run: PackRun, manifest: _Manifest) -> None:
-        """Wait for the port, open the channel, learn what the pack holds."""
+    async def connect(self, manifest: _Manifest) -> None:
+        """Wait for the port, open the channel, tell the stack, learn what the pack holds."""
+        run = self._run
         port = await self._port()
         self._readers.append(asyncio.create_task(self._drain(self._process.stdout)))
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_CHANNEL_OPTIONS)
@@ -104,8 +137,18 @@ class Pack:
         folder = str(self.folder)
         await self._optional(
             "Handshake",
-            analyzer_pb2.AnalyzerHandshakeRequest(
-                root_directory=folder, program_directory=str(manifest.main)
+            analyzer_pb2.AnalyzerHandshakeRequest(root_directory=folder, program_directory=manifest.program),
+        )
+        await self._optional(
+            "ConfigureStack",
+            analyzer_pb2.AnalyzerStackConfigureRequest(
+                stack=run.stack,
+                project=run.project,
+                organization=run.organization,
+                dry_run=run.dry_run,
+                config=run.config,
+                config_secret_keys=run.secret_keys,
+                tags=run.tags,
             ),
         )
         info = await self._call("GetAnalyzerInfo", Empty())
@@ -113,16 +156,11 @@ class Pack:
         self.version = manifest.version or info.version
         self.policies = tuple(_declared(p) for p in info.policies)
         self.initial = {name: _setting(c) for name, c in info.initialConfig.items()}
-        await self._optional(
-            "ConfigureStack",
-            analyzer_pb2.AnalyzerStackConfigureRequest(
-                stack=run.stack,
-                project=run.project,
-                organization=ORGANIZATION,
-                dry_run=run.dry_run,
-                config=run.config,
-            ),
-        )
+        self.supports_config = info.supportsConfig
+        types = {p.policy_type for p in info.policies}
+        if analyzer_pb2.POLICY_TYPE_UNKNOWN not in types:
+            self.judges_resources = analyzer_pb2.POLICY_TYPE_RESOURCE in types
+            self.judges_stacks = analyzer_pb2.POLICY_TYPE_STACK in types
 
     @property
     def pid(self) -> int:
@@ -135,14 +173,23 @@ class Pack:
             entry.enforcementLevel = _LEVEL_NUMBERS[setting.level or "advisory"]
             entry.properties.update(dict(setting.properties))
         await self._call("Configure", request)
+        levels = {setting.level for setting in settings.values()}
+        self.remedies = self.judges_resources and "remediate" in levels
+        if levels == {"disabled"}:
+            self.judges_resources = self.judges_stacks = False
+
+    async def remediate(self, request: analyzer_pb2.AnalyzeRequest) -> list[Remedy]:
+        """What the pack's remedies made of the inputs, in the order in which they ran."""
+        response = await self._optional("Remediate", request, self._run.answer_seconds)
+        return [self._remedy(r, request.urn) for r in response.remediations] if response else []
 
     async def analyze(self, request: analyzer_pb2.AnalyzeRequest) -> list[PolicyViolation]:
-        response = await self._call("Analyze", request)
+        response = await self._call("Analyze", request, timeout=self._run.answer_seconds)
         return [self._violation(d, request.urn) for d in response.diagnostics]
 
     async def analyze_stack(self, request: analyzer_pb2.AnalyzeStackRequest) -> list[PolicyViolation]:
-        response = await self._call("AnalyzeStack", request)
-        return [self._violation(d, "") for d in response.diagnostics]
+        response = await self._optional("AnalyzeStack", request, self._run.answer_seconds)
+        return [self._violation(d, "") for d in response.diagnostics] if response else []
 
     async def close(self) -> None:
         """End the process, whatever state it is in."""
@@ -175,6 +222,8 @@ class Pack:
             line = await asyncio.wait_for(self._process.stdout.readline(), _START_SECONDS)
         except TimeoutError as error:
             raise self._broken(f"It said nothing for {_START_SECONDS:.0f} s.") from error
+        except ValueError as error:  # a line without end
+            raise self._broken("Its first line must be its port, and is much too long for one.") from error
         text = line.decode("utf-8", "replace").strip()
         if text.isdigit():
             return int(text)
@@ -186,12 +235,24 @@ class Pack:
 
     async def _drain(self, stream: asyncio.StreamReader | None) -> None:
         assert stream is not None
-        while line := await stream.readline():
-            self._tail.append(line.decode("utf-8", "replace").rstrip())
+        rest = b""
+        while chunk := await stream.read(_CHUNK_BYTES):  # not by lines: a pack may print one without end
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._said(line)
+            rest = rest[:_CHUNK_BYTES]
+        if rest:
+            self._said(rest)
 
-    async def _optional(self, method: str, request: Any, timeout: float | None = None) -> None:
-        """Call what older packs do not serve."""
-        await self._call(method, request, timeout=timeout, optional=True)
+    def _said(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip()[:_LINE_CHARS]
+        self._tail.append(text)
+        if self._run.on_line is not None and text:
+            self._run.on_line(self.name, text)
+
+    async def _optional(self, method: str, request: Any, timeout: float | None = None) -> Any:
+        """Call what older packs do not serve; None if this one does not."""
+        return await self._call(method, request, timeout=timeout, optional=True)
 
     async def _call(
         self, method: str, request: Any, *, timeout: float | None = None, optional: bool = False
@@ -201,6 +262,8 @@ class Pack:
         except grpc.aio.AioRpcError as error:
             if optional and error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return None
+            if timeout is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise self._broken(f"It did not answer {method} within {timeout:g} s.") from error
             raise self._broken(f"{method} failed: {error.details() or error.code().name}.") from error
 
     def _broken(self, what: str) -> TickoverError:
@@ -220,31 +283,36 @@ class Pack:
             pack=diagnostic.policyPackName or self.name,
             pack_version=self.version or diagnostic.policyPackVersion,
             policy=diagnostic.policyName,
-            level=_LEVEL_NAMES.get(diagnostic.enforcementLevel, "mandatory"),
+            level=_VIOLATION_LEVELS.get(diagnostic.enforcementLevel, "mandatory"),
             message=message,
             urn=diagnostic.urn or urn,
         )
 
+    def _remedy(self, said: analyzer_pb2.Remediation, urn: str) -> Remedy:
+        pack, version = said.policyPackName or self.name, self.version or said.policyPackVersion
+        violation = None
+        if said.diagnostic:
+            violation = PolicyViolation(pack, version, said.policyName, "advisory", said.diagnostic, urn)
+        return Remedy(pack, version, said.policyName, said.description, said.properties, violation)
+
 
 async def open_pack(path: Path, run: PackRun) -> Pack:
     manifest = _manifest(path)
-    process = await asyncio.create_subprocess_exec(
-        manifest.python,
-        "-u",
-        "-c",
-        _LAUNCH,
-        "127.0.0.1:0",  # the launcher wants an engine address, and a Python pack never calls it
-        str(manifest.main),
-        cwd=manifest.folder,
-        env=_environment(run),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is the engine's to answer
-    )
-    pack = Pack(manifest, process)
     try:
-        await pack.connect(run, manifest)
+        process = await asyncio.create_subprocess_exec(
+            *manifest.command,
+            cwd=manifest.cwd,
+            env=_environment(run),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is the engine's to answer
+        )
+    except OSError as error:
+        raise _not_a_pack(path, f"{Path(manifest.command[0]).name} does not start: {error}") from error
+    pack = Pack(manifest, process, run)
+    try:
+        await pack.connect(manifest)
     except BaseException:
         await pack.close()
         raise
@@ -252,26 +320,40 @@ async def open_pack(path: Path, run: PackRun) -> Pack:
 
 
 def _manifest(path: Path) -> _Manifest:
-    folder = path.resolve()
-    file = folder / PACK_FILE
-    try:
-        document = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _not_a_pack(path, f"{PACK_FILE} cannot be read: {error}") from error
-    if not isinstance(document, dict):
-        raise _not_a_pack(path, f"{PACK_FILE} must be a map of keys")
+    """How to run the pack at path: a folder with PulumiPolicy.yaml, or an executable."""
+    program = path.resolve()
+    folder = program.parent if program.is_file() else program
+    if program.is_file():
+        document = _document(path, folder) if (folder / PACK_FILE).is_file() else {}
+        command: tuple[str, ...] = (str(program), _ENGINE_ADDRESS)
+        return _Manifest(folder, str(folder), str(document.get("version") or ""), command, Path.cwd())
+    document = _document(path, folder)
     runtime = document.get("runtime")
     if not isinstance(runtime, dict):
         runtime = {"name": runtime}
     name, options = runtime.get("name"), runtime.get("options") or {}
     if name != "python":
-        raise _not_a_pack(path, f"its runtime is {name!r}; this engine runs Python packs")
-    python = sys.executable
-    if virtualenv := options.get("virtualenv"):
-        candidate = folder / str(virtualenv) / "bin" / "python"
-        python = str(candidate) if candidate.exists() else python
-    main = (folder / str(document.get("main") or "")).resolve()
-    return _Manifest(folder, main, str(document.get("version") or ""), python)
+        raise _not_a_pack(path, f"its runtime is {name!r}; this engine runs Python packs and executables")
+    main = str((folder / str(document.get("main") or "")).resolve())
+    command = (_python(folder, options), "-u", "-c", _LAUNCH, _ENGINE_ADDRESS, main)
+    return _Manifest(folder, main, str(document.get("version") or ""), command, folder)
+
+
+def _document(path: Path, folder: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load((folder / PACK_FILE).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _not_a_pack(path, f"{PACK_FILE} cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise _not_a_pack(path, f"{PACK_FILE} must be a map of keys")
+    return document
+
+
+def _python(folder: Path, options: Mapping[str, Any]) -> str:
+    """The interpreter of the pack's own virtual environment, where it has one."""
+    virtualenv = options.get("virtualenv") or (".venv" if options.get("toolchain") == "uv" else "")
+    candidate = folder / str(virtualenv) / "bin" / "python"
+    return str(candidate) if virtualenv and candidate.exists() else sys.executable
 
 
 def _not_a_pack(path: Path, what: str) -> TickoverError:
@@ -285,7 +367,7 @@ def _environment(run: PackRun) -> dict[str, str]:
     if search := env.get("PYTHONPATH"):  # relative entries mean our folder, not the pack's
         env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in search.split(os.pathsep) if p)
     return env | {
-        "PULUMI_ORGANIZATION": ORGANIZATION,
+        "PULUMI_ORGANIZATION": run.organization,
         "PULUMI_PROJECT": run.project,
         "PULUMI_STACK": run.stack,
         "PULUMI_DRY_RUN": "true" if run.dry_run else "false",

@@ -1,36 +1,46 @@
 """Runs the user's program, unmodified, in this process.
 
-Owns: the thread and loop the program runs on, and what is put back afterwards (working directory, modules,
-environment, standard output). Promises: two runs in one process do not see each other; a failure is one
-TickoverError with the user's own frames. Never: answers a registration (see `monitor`).
+Owns: the thread and loop the program runs on, its end, and what an end means. Promises: two runs in one
+process do not see each other; a failure is one TickoverError with the user's own frames; a program that is
+told to stop ends, or is left behind on a thread that holds up nothing. Never: answers a registration (see
+`monitor`).
+
+A program shares this process. What it does to the process alone cannot be undone: memory it corrupts, a
+signal it sends itself. os._exit on its own thread is taken for sys.exit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import io
-import os
+import ctypes
 import runpy
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from tickover.errors import ConfigError, TickoverError
+from tickover.engine.programio import Gate, LineSink, captured
+from tickover.engine.programplace import HardExit, Place
+from tickover.engine.programpool import DaemonPool
+from tickover.errors import ConfigError, Exit, TickoverError
 
-_LINES: contextvars.ContextVar[_LineSink | None] = contextvars.ContextVar("program_lines", default=None)
 ORGANIZATION: Final = "organization"
+_ANSWER_SECONDS: Final = 0.5  # a loop that takes longer to answer is held by the user's code
+_INTERRUPTS: Final = 4
+_DRAIN_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramRun:
-    """One run. main: file or folder to run. config: full key → text, as Pulumi hands it to a program."""
+    """One run. main: file or folder to run. config: full key → text, as Pulumi hands it to a program.
+
+    virtualenv: the one that Pulumi.yaml names. hears_debug: the program's debug messages are wanted.
+    """
 
     root: Path
     main: Path
@@ -40,133 +50,233 @@ class ProgramRun:
     secret_keys: tuple[str, ...]
     parallel: int
     dry_run: bool
+    virtualenv: Path | None = None
+    hears_debug: bool = False
 
 
-class _LineSink:
-    """Splits what is printed into lines."""
-
-    def __init__(self, emit: Callable[[str], None]) -> None:
-        self._emit = emit
-        self._rest = ""
-
-    def write(self, text: str) -> None:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._emit(line)
-
-    def flush(self) -> None:
-        if self._rest:
-            rest, self._rest = self._rest, ""
-            self._emit(rest)
+class Interrupted(BaseException):
+    """Raised inside a program that does not let its loop run, when it is to stop."""
 
 
-class _Stdout(io.TextIOBase):
-    """Standard output while a program runs: the program's lines go to its sink, all else passes."""
+async def run_program(
+    run: ProgramRun,
+    monitor: Any,
+    engine: Any,
+    on_line: Callable[[str], None],
+    *,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run it to its end. Raises TickoverError (a ConfigError that the program raised comes through as is).
 
-    def __init__(self, real: TextIO) -> None:
-        self._real = real
-
-    def write(self, text: str) -> int:
-        sink = _LINES.get()
-        if sink is None:
-            return self._real.write(text)
-        sink.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        self._real.flush()
-
-    def isatty(self) -> bool:
-        return self._real.isatty()
-
-    def fileno(self) -> int:
-        return self._real.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._real.encoding
+    stop: set it to end a program that waits. It then fails with ``program-stopped``, after the calls that
+    it has begun were answered, or with ``program-hangs`` if it cannot be ended.
+    """
+    refuse_missing(run)
+    program = _Program(run, monitor, engine, on_line)
+    # A daemon: a program that hangs must not keep a process alive that was told to stop twice.
+    threading.Thread(target=program.body, name="program", daemon=True).start()
+    stopping = asyncio.ensure_future(stop.wait()) if stop is not None else None
+    try:
+        if stopping is not None:
+            both: set[asyncio.Future[Any]] = {program.ended, stopping}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not program.ended.done():
+                await program.stop()
+        await program.ended
+    finally:
+        if stopping is not None:
+            stopping.cancel()
+        if not program.ended.done():
+            program.abandon()
 
 
-async def run_program(run: ProgramRun, monitor: Any, engine: Any, on_line: Callable[[str], None]) -> None:
-    """Run it to its end. Raises TickoverError (a ConfigError that the program raised comes through as is)."""
-    sink = _LineSink(on_line)
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
+class _Program:
+    """A run: `body` on its own thread, all else on the engine's loop."""
 
-    def settle(error: TickoverError | None) -> None:
-        if ended.done():
-            return
-        if error is None:
-            ended.set_result(None)
-        else:
-            ended.set_exception(error)
+    def __init__(self, run: ProgramRun, monitor: Any, engine: Any, on_line: Callable[[str], None]) -> None:
+        self._run, self._monitor, self._engine = run, monitor, engine
+        self._engine_loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._engine_loop.create_future()
+        self._gate = Gate(self._engine_loop)
+        self._sink = LineSink(on_line, self._gate)
+        self._is_stopping = False
+        self._thread = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._place: Place | None = None
 
-    def body() -> None:
+    # --- on the engine's loop -----------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """End the program: by cancelling what it awaits, else by an exception wherever it is."""
+        self._is_stopping = True
+        self._gate.open()
+        self._in_program(self._cancel)
+        for _ in range(_INTERRUPTS):
+            if await self._answers():
+                return  # it waits for calls that it has begun; their answers, or a second stop, end it
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread), ctypes.py_object(Interrupted)
+            )
+        if not await self._answers():
+            raise self._hangs()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _in_program(self, call: Callable[[], Any]) -> bool:
+        try:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(call)
+        except RuntimeError:  # closed: it has just ended
+            return False
+        return self._loop is not None
+
+    async def _answers(self) -> bool:
+        """True if the program has ended, or its loop runs."""
+        heard = asyncio.Event()
+
+        def hear() -> None:
+            with suppress(RuntimeError):
+                self._engine_loop.call_soon_threadsafe(heard.set)
+
+        self._in_program(hear)
+        hearing = asyncio.ensure_future(heard.wait())
+        both: set[asyncio.Future[Any]] = {self.ended, hearing}
+        await asyncio.wait(both, timeout=_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        hearing.cancel()
+        return self.ended.done() or heard.is_set()
+
+    def abandon(self) -> None:
+        """Leave the program behind: what it prints passes, and the process is as it was."""
+        self._gate.open()
+        if self._place is not None:
+            self._place.restore()
+
+    def _hangs(self) -> TickoverError:
+        frame = sys._current_frames().get(self._thread)
+        stack = traceback.extract_stack(frame) if frame is not None else []
+        places = [line for f in stack if (line := _users_frame(f, self._run.root))]
+        return TickoverError(
+            "program-hangs",
+            "The program does not end",
+            "It was told to stop and did not.\n" + "\n".join(places[-1:]),
+            exit_code=Exit.CANCELLED,
+        )
+
+    # --- on the program's thread --------------------------------------------------------------------
+
+    def body(self) -> None:
+        """Run the program and settle `ended`."""
+        self._thread = threading.get_ident()
         error: TickoverError | None = None
         try:
-            contextvars.Context().run(_main, run, monitor, engine, sink)
+            contextvars.Context().run(self._main)
         except TickoverError as failure:
             error = failure
         except BaseException as failure:  # noqa: BLE001 - whatever it is, someone waits for this thread
-            error = _described(failure, run.root)
+            error = _described(failure, self._run.root)
+        if self._is_stopping and error is not None:
+            error = TickoverError(
+                "program-stopped", "The program was stopped", error.detail, exit_code=Exit.CANCELLED
+            )
         # An operation that was told to stop at once does not wait for its program.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, error)
+            self._engine_loop.call_soon_threadsafe(self._settle, error)
 
-    # A daemon: a program that hangs must not keep a process alive that was told to stop twice.
-    threading.Thread(target=body, name="program", daemon=True).start()
-    await ended
+    def _settle(self, error: TickoverError | None) -> None:
+        if self.ended.done():
+            return
+        if error is None:
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(error)
 
+    def _main(self) -> None:
+        from tickover.engine.sdkfixes import repaired
 
-def _main(run: ProgramRun, monitor: Any, engine: Any, sink: _LineSink) -> None:
-    import pulumi
-    from pulumi.runtime import Settings, configure, set_all_config
-    from pulumi.runtime.stack import run_in_stack
+        run = self._run
+        with captured(self._sink), repaired(hears_debug=run.hears_debug):
+            before = set(threading.enumerate())
+            self._place = Place(run.root, run.main, run.virtualenv, self._warn)
+            try:
+                self._configure()
+                self._run_loop()
+            finally:
+                self._place.restore()
+                self._tell_of_threads(before)
 
-    _LINES.set(sink)
-    with _surroundings(run):
+    def _warn(self, text: str) -> None:
+        self._sink.write(f"warning: {text}\n")
+
+    def _tell_of_threads(self, before: set[threading.Thread]) -> None:
+        left = [t for t in threading.enumerate() if t not in before and not t.daemon and t.is_alive()]
+        if left:
+            names = ", ".join(sorted(t.name for t in left))
+            self._warn(f"The program left threads running, and this process ends when they do: {names}")
+
+    def _configure(self) -> None:
+        from pulumi.runtime import Settings, configure, set_all_config
+
+        run = self._run
         set_all_config(dict(run.config), list(run.secret_keys))
         configure(
             Settings(
                 project=run.project,
                 stack=run.stack,
-                monitor=monitor,
-                engine=engine,
+                monitor=self._monitor,
+                engine=self._engine,
                 parallel=run.parallel,
                 dry_run=run.dry_run,
                 organization=ORGANIZATION,
                 root_directory=str(run.root),
             )
         )
+
+    def _run_loop(self) -> None:
+        from pulumi.runtime.stack import run_in_stack
+
         loop = asyncio.new_event_loop()
-        pool = ThreadPoolExecutor(max_workers=max(run.parallel, 1) * 4, thread_name_prefix="program-rpc")
+        pool = DaemonPool(max(self._run.parallel, 1) * 4, "program-rpc")
         loop.set_default_executor(pool)
-        # Results that nobody awaits after a failure: the failure itself is reported by name.
-        loop.set_exception_handler(lambda _loop, _context: None)
         # After a failure the SDK abandons futures by the hundred, all with the cause that is told anyway.
         strays: list[str] = []
         loop.set_exception_handler(lambda _, context: strays.append(_stray(context)))
         asyncio.set_event_loop(loop)
+        self._loop = loop
         try:
-            loop.run_until_complete(run_in_stack(lambda: _execute(run.main)))
+            self._task = loop.create_task(run_in_stack(lambda: _execute(self._run.main)))
+            if self._is_stopping:
+                self._task.cancel()
+            loop.run_until_complete(self._task)
             for stray in strays:  # nothing else failed: then these are news
-                sink.write(stray)
-        except TickoverError:
+                self._sink.write(stray)
+        except (TickoverError, Interrupted):
             raise
-        except pulumi.RunError as error:
-            raise TickoverError("program-failed", "The program stopped", str(error)) from error
-        except SystemExit as error:
-            raise TickoverError(
-                "program-failed", "The program stopped", f"It called sys.exit({error.code!r})."
-            ) from error
         except Exception as error:
-            raise _described(error, run.root) from error
+            raise _explained(error, self._run.root) from error
+        except SystemExit as error:
+            raise _exited(error) from error
         finally:
-            sink.flush()
+            self._sink.flush()
             _drain(loop)
             pool.shutdown(wait=False, cancel_futures=True)
             asyncio.set_event_loop(None)
             loop.close()
+
+
+def _explained(error: Exception, root: Path) -> TickoverError:
+    from pulumi import RunError
+
+    if isinstance(error, RunError):  # meant for a person, who needs no frames
+        return TickoverError("program-failed", "The program stopped", str(error))
+    return _described(error, root)
+
+
+def _exited(error: SystemExit) -> TickoverError:
+    name = "os._exit" if isinstance(error, HardExit) else "sys.exit"
+    return TickoverError("program-failed", "The program stopped", f"It called {name}({error.code!r}).")
 
 
 def _stray(context: dict[str, Any]) -> str:
@@ -178,8 +288,9 @@ def _execute(main: Path) -> None:
     try:
         runpy.run_path(str(main), run_name="__main__")
     except SystemExit as error:
-        if error.code not in (None, 0):  # else an ordinary end: what was declared so far is still awaited
+        if error.code not in (None, 0) or isinstance(error, HardExit):
             raise
+        # Else an ordinary end: what was declared so far is still awaited.
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:
@@ -188,44 +299,15 @@ def _drain(loop: asyncio.AbstractEventLoop) -> None:
     for task in left:
         task.cancel()
     if left:
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(asyncio.wait(left, timeout=_DRAIN_SECONDS))
 
 
-@contextmanager
-def _surroundings(run: ProgramRun) -> Iterator[None]:
-    """Working directory, import path, standard output and modules as a fresh process would have them."""
-    folder = run.main if run.main.is_dir() else run.main.parent
-    before_modules, before_path, before_cwd = set(sys.modules), list(sys.path), Path.cwd()
-    # Bytecode is matched by size and second: a program edited twice in a second would run in its old form.
-    wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    before_env = dict(os.environ)
-    real = sys.stdout
-    sys.path.insert(0, str(folder))
-    sys.stdout = _Stdout(real)
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = wrote_bytecode
-        os.chdir(before_cwd)
-        if os.environ != before_env:
-            os.environ.clear()
-            os.environ.update(before_env)
-        sys.stdout = real
-        sys.path[:] = before_path
-        for name in set(sys.modules) - before_modules:
-            if _is_of_program(sys.modules[name], run.root):
-                del sys.modules[name]
-
-
-def _is_of_program(module: object, root: Path) -> bool:
-    """True for modules of the project itself; installed packages and tickover stay loaded."""
-    file = getattr(module, "__file__", None)
-    name = getattr(module, "__name__", "")
-    if not file or name.partition(".")[0] == "tickover":
-        return False
-    path = Path(file)
-    return path.is_relative_to(root) and not any(p.name == "site-packages" for p in path.parents)
+def _users_frame(frame: traceback.FrameSummary, root: Path) -> str:
+    """The frame as a line; empty unless it is of the project's own code."""
+    if not Path(frame.filename).is_relative_to(root) or "site-packages" in frame.filename:
+        return ""
+    where = Path(frame.filename).relative_to(root)
+    return f"{where}:{frame.lineno} in {frame.name}: {(frame.line or '').strip()}"
 
 
 def _described(error: BaseException, root: Path) -> TickoverError:
@@ -237,26 +319,17 @@ def _described(error: BaseException, root: Path) -> TickoverError:
             return cause
         met.append(cause)
         cause = cause.__cause__
-    frames = [
-        f
-        for f in traceback.extract_tb(error.__traceback__)
-        if Path(f.filename).is_relative_to(root) and "site-packages" not in f.filename
-    ]
-    lines = [
-        f"{Path(f.filename).relative_to(root)}:{f.lineno} in {f.name}: {(f.line or '').strip()}"
-        for f in frames
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [line for f in frames if (line := _users_frame(f, root))]
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return TickoverError("program-failed", "The program failed", "\n".join([what, *lines]))
 
 
-def main_of(root: Path, main: str) -> Path:
-    """What runpy runs: the project's ``main``, or its folder. Raises ConfigError (exit 2)."""
-    path = (root / main).resolve() if main else root
-    if path.is_dir() and not (path / "__main__.py").is_file():
-        raise ConfigError(
-            "no-program", "No program to run", f"There is no __main__.py in {path.name}.", str(main or ".")
-        )
-    if not path.exists():
-        raise ConfigError("no-program", "No program to run", "Pulumi.yaml's main does not exist.", main)
-    return path
+def refuse_missing(run: ProgramRun) -> None:
+    """Raise ConfigError (exit 2) if there is nothing to run."""
+    said = str(run.main.relative_to(run.root)) if run.main.is_relative_to(run.root) else str(run.main)
+    if not run.main.exists():
+        raise ConfigError("no-program", "No program to run", "Pulumi.yaml's main does not exist.", said)
+    if run.main.is_dir() and not (run.main / "__main__.py").is_file():
+        detail = f"There is no __main__.py in {run.main.name}."
+        raise ConfigError("no-program", "No program to run", detail, said)

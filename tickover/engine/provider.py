@@ -100,6 +100,7 @@ class DiffResult:
     replaces: tuple[str, ...] = ()
     delete_before_replace: bool = False
     detailed: Mapping[str, PropertyDiff] = field(default_factory=dict)
+    changed_keys: tuple[str, ...] = ()
     stables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -2,15 +2,19 @@
 
 Owns: provider instances, by the URN of their provider resource. Promises: each is configured once before
 use and closed at the end; an object is worked on with the configuration it was made with, as long as the
-state knows that. Never: decides what happens to a resource.
+state knows that; a package of this process is used only where no plugin is asked for or found. Never:
+decides what happens to a resource.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from tickover.engine.goal import package_of
+from tickover.engine import packageinputs
+from tickover.engine.packages import PackageSpec, PluginSource
 from tickover.engine.provider import (
     CheckRequest,
     CheckResult,
@@ -28,6 +32,9 @@ from tickover.engine.urn import is_provider_type, split_reference
 from tickover.engine.values import PropertyMap, contains_unknown
 from tickover.errors import ConfigError, TickoverError
 
+# Packages that stand in for a plugin of the same name until that is installed.
+STAND_INS: Final = frozenset({"docker"})
+
 
 @dataclass(slots=True)
 class Handle:
@@ -44,15 +51,30 @@ class Handle:
     former: str = ""
 
     async def check_config(self, request: CheckRequest) -> CheckResult:
+        seen = CheckRequest(
+            request.urn,
+            None if request.olds is None else packageinputs.visible(request.olds),
+            packageinputs.visible(request.news),
+            request.random_seed,
+        )
         try:
-            return await self.provider.check_config(request)
+            answer = await self.provider.check_config(seen)
         except Unimplemented:
             return CheckResult(request.news)
+        return CheckResult(packageinputs.checked(answer.inputs, request.news), answer.failures)
 
     async def diff_config(self, request: DiffRequest) -> DiffResult:
         """changes None where the provider cannot tell."""
+        seen = DiffRequest(
+            request.urn,
+            request.id,
+            packageinputs.visible(request.old_inputs),
+            request.old_outputs,
+            packageinputs.visible(request.news),
+            request.ignore_changes,
+        )
         try:
-            return await self.provider.diff_config(request)
+            return await self.provider.diff_config(seen)
         except Unimplemented:
             return DiffResult(None)
 
@@ -68,15 +90,19 @@ class ProviderEntries:
     def live(self, urn: str) -> ResourceState | None:
         return self._live.get(urn)
 
+    def named(self, reference: str) -> ResourceState | None:
+        """The entry of "urn::id"."""
+        urn = split_reference(reference)[0]
+        return self._by_reference.get(reference) or self._live.get(urn)
+
     def of(self, resource: ResourceState) -> ResourceState:
         """The entry of the provider that resource was made with. Raises TickoverError if it is gone."""
-        urn = split_reference(resource.provider)[0]
-        entry = self._by_reference.get(resource.provider) or self._live.get(urn)
+        entry = self.named(resource.provider)
         if entry is None:
             raise TickoverError(
                 "unknown-provider",
                 "Provider is not in the state",
-                f"The state has no provider resource {urn}.",
+                f"The state has no provider resource {resource.provider}.",
                 address=resource.urn,
             )
         return entry
@@ -85,69 +111,130 @@ class ProviderEntries:
 class Providers:
     """Makes, configures and closes."""
 
-    def __init__(self, factories: Mapping[str, ProviderFactory], log: ProviderLog) -> None:
-        self._factories = factories
+    def __init__(
+        self,
+        factories: Mapping[str, ProviderFactory],
+        log: ProviderLog,
+        plugins: PluginSource | None = None,
+    ) -> None:
+        self._factories = dict(factories)
+        self._plugins = plugins
         self._log = log
-        self._handles: dict[str, Handle] = {}
+        self._handles: dict[str, asyncio.Task[Handle]] = {}
 
-    def open(self, key: str, type_: str) -> Handle:
+    def add_builtin(self, package: str, factory: ProviderFactory) -> None:
+        """The provider of a package that belongs to the run itself."""
+        self._factories[package] = factory
+
+    async def open(self, key: str, type_: str, inputs: PropertyMap, former: str = "") -> Handle:
         """The provider of a provider resource (key: its URN), not configured yet. Raises ConfigError if
         there is no such package."""
         if key not in self._handles:
-            package = package_of(type_)
-            factory = self._factories.get(package)
-            if factory is None:
-                known = ", ".join(sorted(self._factories))
-                raise ConfigError(
-                    "no-provider",
-                    "Provider is not installed",
-                    f"A resource needs the provider {package!r}; this tickover has {known}.",
-                    address=key,
-                )
-            self._handles[key] = Handle(factory(self._log))
-        return self._handles[key]
+            spec = packageinputs.spec_of(type_, inputs)
+            self._handles[key] = asyncio.ensure_future(self._made(key, spec))
+        try:
+            handle = await asyncio.shield(self._handles[key])
+        except TickoverError:
+            self._handles.pop(key, None)
+            raise
+        if former:
+            handle.former = former
+        return handle
 
-    async def configure(self, handle: Handle, inputs: PropertyMap) -> None:
+    async def _made(self, key: str, spec: PackageSpec) -> Handle:
+        factory = None if spec.parameterization is not None else self._factories.get(spec.name)
+        if factory is not None and spec.name in STAND_INS and self._plugins and self._plugins.finds(spec):
+            factory = None
+        if factory is not None:
+            return Handle(factory(self._log))
+        if self._plugins is None:
+            known = ", ".join(sorted(self._factories))
+            raise ConfigError(
+                "no-provider",
+                "Provider is not installed",
+                f"A resource needs the provider {spec.name!r}; this tickover has {known}.",
+                address=key,
+            )
+        return Handle(await self._plugins.open(spec, self._log))
+
+    async def configure(self, handle: Handle, inputs: PropertyMap, urn: str, id: str) -> None:
         """Give it its configuration, unless part of that is unknown."""
         handle.inputs = inputs
         if contains_unknown(inputs) or handle.is_configured:
             return
-        await handle.provider.configure(ConfigureRequest(inputs))
+        await handle.provider.configure(ConfigureRequest(packageinputs.visible(inputs), urn, id))
         handle.is_configured = True
+
+    async def reconfigure(self, handle: Handle, type_: str, inputs: PropertyMap, urn: str, id: str) -> Handle:
+        """A fresh instance for a provider whose configuration turned out otherwise than it was opened."""
+        await self._discard(urn)
+        fresh = await self.open(urn, type_, inputs, handle.former)
+        fresh.is_replaced = handle.is_replaced
+        await self.configure(fresh, inputs, urn, id)
+        return fresh
+
+    async def _discard(self, key: str) -> None:
+        task = self._handles.pop(key, None)
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            await task.result().provider.close()
 
     def of(self, reference: str, resource: str) -> Handle:
         """The provider that "urn::id" names. Raises TickoverError if it was not registered."""
         urn = split_reference(reference)[0]
-        if urn not in self._handles:
+        task = self._handles.get(urn)
+        if task is None or not task.done():
             raise TickoverError(
                 "unknown-provider",
                 "Provider is not registered",
                 f"The resource names the provider {urn}, which the program has not declared before it.",
                 address=resource,
             )
-        return self._handles[urn]
+        return task.result()
+
+    def has(self, reference: str) -> bool:
+        """True if the provider that "urn::id" names was registered in this run."""
+        task = self._handles.get(split_reference(reference)[0])
+        return task is not None and task.done()
 
     async def of_state(self, resource: ResourceState, entries: ProviderEntries) -> Provider:
         """The provider of a resource in a state; made from the state unless the program registered it."""
+        return (await self.handle_of_state(resource, entries)).provider
+
+    async def handle_of_state(self, resource: ResourceState, entries: ProviderEntries) -> Handle:
+        """The same with what is known of it."""
         entry = entries.of(resource)
-        handle = self._handles.get(entry.urn)
-        if handle is None or handle.is_replaced or entries.live(entry.urn) is not entry:
-            handle = self.open(f"{entry.urn}::{entry.id}", entry.type)
-            await self.configure(handle, entry.inputs)
-        return handle.provider
+        task = self._handles.get(entry.urn)
+        if task is not None:
+            handle = await asyncio.shield(task)
+            if handle.is_configured and not handle.is_replaced and entries.live(entry.urn) is entry:
+                return handle
+        handle = await self.open(f"{entry.urn}::{entry.id}", entry.type, entry.inputs)
+        await self.configure(handle, entry.inputs, entry.urn, entry.id)
+        return handle
+
+    def _ready(self) -> list[tuple[str, Handle]]:
+        return [
+            (key, task.result())
+            for key, task in sorted(self._handles.items())
+            if task.done() and not task.cancelled() and task.exception() is None
+        ]
 
     async def cancel(self) -> None:
         """Tell all providers to give up waiting."""
-        for key in sorted(self._handles):
+        for key, handle in self._ready():
             try:
-                await self._handles[key].provider.cancel()
+                await handle.provider.cancel()
             except Exception as error:  # noqa: BLE001 - the others must hear of it too
                 self._log(Severity.WARNING, key, f"the provider could not be told to stop: {error}")
 
     async def close(self) -> None:
-        for key in sorted(self._handles):
+        """Close all; the next phase opens its own."""
+        for task in self._handles.values():
+            if not task.done():
+                task.cancel()
+        for key, handle in self._ready():
             try:
-                await self._handles[key].provider.close()
+                await handle.provider.close()
             except Exception as error:  # noqa: BLE001 - the others are to be closed too
                 self._log(Severity.WARNING, key, f"the provider did not close cleanly: {error}")
         self._handles.clear()

@@ -12,24 +12,35 @@ from dataclasses import replace
 from tickover.engine import wire
 from tickover.engine.effects import now_rfc3339
 from tickover.engine.failures import Failures, explained
+from tickover.engine.integrity import references
+from tickover.engine.pendings import PendingCreations
 from tickover.engine.plan import Op, Step
 from tickover.engine.provider import InitFailed, ReadRequest, ReadResult, Unimplemented
 from tickover.engine.providers import ProviderEntries, Providers
 from tickover.engine.snapshot import in_valid_order
 from tickover.engine.state import Deployment, PendingType, ResourceState
 from tickover.engine.structdiff import compare
+from tickover.engine.targeting import Choice, Targeting
 from tickover.engine.urn import is_provider_type, parse_urn
+from tickover.errors import Exit, TickoverError
 
 
 async def refreshed(
-    deployment: Deployment, providers: Providers, failures: Failures, parallel: int
+    deployment: Deployment,
+    providers: Providers,
+    failures: Failures,
+    parallel: int,
+    choice: Choice | None = None,
+    pending: PendingCreations | None = None,
 ) -> tuple[Deployment, tuple[Step, ...]]:
     """The deployment as the providers see it now, and a step for each resource read."""
+    deployment = await _settled_creations(deployment, providers, failures, pending)
     entries = ProviderEntries(deployment.resources)
+    allowed = _allowed(deployment, choice)
     limit = asyncio.Semaphore(max(parallel, 1))
 
     async def one(resource: ResourceState) -> tuple[ResourceState | None, Step | None]:
-        if not _is_read(resource):
+        if not _is_read(resource) or (allowed is not None and resource.urn not in allowed):
             return resource, None
         async with limit:
             try:
@@ -43,9 +54,9 @@ async def refreshed(
     for resource in kept:
         for reason in resource.init_errors:
             failures.warn(resource.urn, reason)
-    pending = tuple(p for p in deployment.pending_operations if p.type is PendingType.CREATING)
+    open_ = tuple(p for p in deployment.pending_operations if p.type is PendingType.CREATING)
     return (
-        replace(deployment, resources=kept, pending_operations=pending),
+        replace(deployment, resources=kept, pending_operations=open_),
         tuple(step for _, step in results if step is not None),
     )
 
@@ -101,4 +112,55 @@ def _step(op: Op, old: ResourceState, new: ResourceState | None, reasons: tuple[
         new=new,
         reasons=reasons,
         source_position=old.source_position,
+    )
+
+
+def _allowed(deployment: Deployment, choice: Choice | None) -> frozenset[str] | None:
+    """URNs that a limited refresh looks at; None for all."""
+    if choice is None or not choice.is_limited:
+        return None
+    targeting = Targeting(choice)
+    return frozenset(
+        r.urn
+        for r in deployment.resources
+        if targeting.includes(r.urn, {*references(r), r.provider.rpartition("::")[0]} - {""})
+    )
+
+
+async def _settled_creations(
+    deployment: Deployment, providers: Providers, failures: Failures, pending: PendingCreations | None
+) -> Deployment:
+    """deployment after creations that were cut off were forgotten or taken over, where that was asked for."""
+    if pending is None or not (pending.clear or pending.imports):
+        return deployment
+    entries = ProviderEntries(deployment.resources)
+    resources, kept = list(deployment.resources), []
+    for operation in deployment.pending_operations:
+        urn = operation.resource.urn
+        if operation.type is not PendingType.CREATING:
+            kept.append(operation)
+        elif urn in pending.imports:
+            wanted = replace(operation.resource, id=pending.imports[urn])
+            try:
+                found = await read_again(wanted, providers, entries)
+            except Exception as error:  # noqa: BLE001 - whatever a provider raises becomes a report
+                failures.add(urn, explained(urn, error, wanted.inputs))
+                found = None
+            if found is None:
+                kept.append(operation)
+                failures.add(urn, _nothing_there(urn, pending.imports[urn]))
+            else:
+                resources.append(found)
+        elif not pending.clear:
+            kept.append(operation)
+    return replace(deployment, resources=in_valid_order(resources), pending_operations=tuple(kept))
+
+
+def _nothing_there(urn: str, id: str) -> TickoverError:
+    return TickoverError(
+        "no-such-object",
+        "Object does not exist",
+        f"Its provider has no object with the id {id!r}.",
+        urn,
+        exit_code=Exit.RESOURCE,
     )

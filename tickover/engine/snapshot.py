@@ -13,6 +13,7 @@ from typing import Final
 
 from tickover.engine.integrity import references
 from tickover.engine.plan import Op
+from tickover.engine.renames import renamed_resource
 from tickover.engine.state import Deployment, PendingOperation, PendingType, ResourceState
 
 PENDING_OF: Final[dict[Op, PendingType]] = {
@@ -24,6 +25,8 @@ PENDING_OF: Final[dict[Op, PendingType]] = {
     Op.READ: PendingType.READING,
     Op.READ_REPLACEMENT: PendingType.READING,
     Op.REFRESH: PendingType.READING,
+    Op.IMPORT: PendingType.IMPORTING,
+    Op.IMPORT_REPLACEMENT: PendingType.IMPORTING,
 }
 
 
@@ -40,6 +43,7 @@ class Snapshot:
             (r.urn, r.id): i for i, r in self._rest.items() if r.delete
         }
         self._pending: dict[int, PendingOperation] = {}
+        self._names: dict[str, str] = {}  # old URN → new one, of what goes on under another name
 
     # --- steps -----------------------------------------------------------------------------------
 
@@ -51,6 +55,11 @@ class Snapshot:
     def abandon(self, ticket: int) -> None:
         """The call of ticket failed without an effect."""
         self._pending.pop(ticket, None)
+
+    def rename(self, old: str, new: str) -> None:
+        """What was called old is called new: in its own entry until its step is done, and in references of
+        all that no step has touched yet."""
+        self._names[old] = new
 
     def finish(
         self, op: Op, resource: ResourceState | None, old: ResourceState | None, ticket: int | None = None
@@ -130,7 +139,10 @@ class Snapshot:
     @property
     def resources(self) -> tuple[ResourceState, ...]:
         """Finished resources in the order they finished, then untouched ones, each after what it needs."""
-        return in_valid_order([*self._done.values(), *self._rest.values()])
+        rest: Iterable[ResourceState] = self._rest.values()
+        if self._names:
+            rest = (renamed_resource(r, self._names) for r in rest)
+        return in_valid_order([*self._done.values(), *rest])
 
     def deployment(self) -> Deployment:
         """The deployment now; creations that an earlier run left pending are carried on."""
@@ -145,12 +157,15 @@ _EFFECTS: Final[dict[Op, Callable[[Snapshot, ResourceState | None, ResourceState
     Op.UPDATE: Snapshot._change,
     Op.READ: Snapshot._change,
     Op.REFRESH: Snapshot._change,
+    Op.IMPORT: Snapshot._change,
     Op.DELETE: Snapshot._delete,
     Op.DISCARD: Snapshot._delete,
     Op.REMOVE_PENDING_REPLACE: Snapshot._delete,
     Op.CREATE_REPLACEMENT: Snapshot._replace,
     Op.READ_REPLACEMENT: Snapshot._replace,
+    Op.IMPORT_REPLACEMENT: Snapshot._replace,
     Op.DELETE_REPLACED: Snapshot._delete_replaced,
+    Op.DISCARD_REPLACED: Snapshot._delete_replaced,
     Op.REPLACE: Snapshot._keep,
 }
 

@@ -117,7 +117,12 @@ def resource_to_json(state: ResourceState, crypter: Crypter, show_secrets: bool 
 def _timeouts_to_json(timeouts: CustomTimeouts | None) -> dict[str, float]:
     if timeouts is None:
         return {}
-    seconds = {"create": timeouts.create, "update": timeouts.update, "delete": timeouts.delete}
+    seconds = {
+        "create": timeouts.create,
+        "update": timeouts.update,
+        "delete": timeouts.delete,
+        "read": timeouts.read,
+    }
     return {k: as_number(float(v)) for k, v in seconds.items() if v}
 
 

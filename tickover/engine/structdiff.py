@@ -84,6 +84,12 @@ def covers(pattern: str, path: str) -> bool:
     return all(x in ("*", y) for x, y in zip(a, b, strict=False))
 
 
+def contains_path(pattern: str, path: str) -> bool:
+    """True if pattern names path or something above it."""
+    a, b = parse_path(pattern), parse_path(path)
+    return len(a) <= len(b) and all(x in ("*", y) for x, y in zip(a, b, strict=False))
+
+
 def with_ignored(new: PropertyMap, old: PropertyMap, paths: Iterable[str]) -> PropertyMap:
     """new with the values at paths set back to what old has there (ignoreChanges)."""
     paths = tuple(paths)

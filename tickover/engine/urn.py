@@ -68,6 +68,12 @@ def is_provider_type(type_token: str) -> bool:
     return type_token.startswith(PROVIDER_TYPE_PREFIX)
 
 
+def is_default_provider(urn: str) -> bool:
+    """True for a provider that the engine declares for itself."""
+    parts = parse_urn(urn)
+    return parts.is_provider and (parts.name == "default" or parts.name.startswith("default_"))
+
+
 def qualify(parent_urn: str, type_token: str) -> str:
     """The qualified type of a child of parent_urn (``""`` or the stack: the bare type)."""
     if not parent_urn:

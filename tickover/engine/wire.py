@@ -170,8 +170,13 @@ _SIGNED: Final[dict[str, Callable[[dict[str, Any]], PropertyValue]]] = {
 
 def output_dependencies(struct: Struct | None) -> frozenset[str]:
     """URNs named by the output values anywhere in struct (Call arguments and remote components)."""
+    return dependencies_of(Value(struct_value=struct)) if struct is not None else frozenset()
+
+
+def dependencies_of(value: Value) -> frozenset[str]:
+    """The same of one value."""
     found: set[str] = set()
-    stack = [Value(struct_value=struct)] if struct is not None else []
+    stack = [value]
     while stack:
         value = stack.pop()
         if value.HasField("list_value"):

@@ -8,6 +8,8 @@ people.
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -26,6 +28,8 @@ from tickover.engine.events import (
 )
 from tickover.engine.plan import Plan, Step
 from tickover.views.plan_document import FORMAT_VERSION, Cost, document, policy_json, values_json
+from tickover.views.ticker import HEARTBEAT_SECONDS, Elapsed, Ticker
+from tickover.views.words import is_skipped, position_text
 
 
 def version_line(operation: str, stack: str, version: str) -> dict[str, Any]:
@@ -49,8 +53,9 @@ def event_objects(event: Event, cost_of: Callable[[Plan], Cost | None]) -> list[
         case Diagnostic(ephemeral=True):
             said = [{"type": "apply_progress", "urn": event.urn, "message": event.message}]
         case Diagnostic():
-            severity = event.severity.value
+            severity, position = event.severity.value, getattr(event, "source_position", "")
             said = [{"type": "diagnostic", "severity": severity, "message": event.message, "urn": event.urn}]
+            said[0]["source_position"] = position_text(position)
         case ProgramOutput():
             said = [{"type": "log", "line": event.line}]
         case StepPlanned():
@@ -70,6 +75,7 @@ def event_objects(event: Event, cost_of: Callable[[Plan], Cost | None]) -> list[
                     **_step(event.step),
                     "duration_seconds": event.duration_seconds,
                     "message": event.message,
+                    "source_position": position_text(event.step.source_position),
                 }
             ]
         case PolicyReported():
@@ -88,7 +94,15 @@ def event_objects(event: Event, cost_of: Callable[[Plan], Cost | None]) -> list[
 
 
 def _step(step: Step) -> dict[str, Any]:
-    return {"urn": step.urn, "resource_type": step.type, "name": step.name, "op": step.op.value}
+    return {
+        "urn": step.urn,
+        "resource_type": step.type,
+        "name": step.name,
+        "parent": step.parent,
+        "custom": step.custom,
+        "op": step.op.value,
+        "skipped": is_skipped(step),
+    }
 
 
 def _plan(plan: Plan, cost: Cost | None) -> list[dict[str, Any]]:
@@ -99,11 +113,22 @@ def _plan(plan: Plan, cost: Cost | None) -> list[dict[str, Any]]:
 
 
 class JsonLines:
-    """Writes the objects of every event to a stream."""
+    """Writes the objects of every event to a stream, and a sign of life of what runs long."""
 
-    def __init__(self, stream: TextIO, cost_of: Callable[[Plan], Cost | None]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        cost_of: Callable[[Plan], Cost | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stream = stream
         self._cost_of = cost_of
+        self._clock = clock
+        self._elapsed = Elapsed(clock)
+        self._last = clock()
+        self._running: dict[str, tuple[Step, float]] = {}
+        self._lock = threading.Lock()
+        self._ticker = Ticker(self.beat)
 
     def is_for(self, stream: TextIO) -> bool:
         """True if the lines go to stream."""
@@ -111,15 +136,40 @@ class JsonLines:
 
     def write(self, value: dict[str, Any]) -> None:
         """One line."""
-        self._stream.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        self._stream.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
         self._stream.flush()
+        self._last = self._clock()
 
     def on_event(self, event: Event) -> None:
-        for value in event_objects(event, self._cost_of):
-            self.write(value)
+        with self._lock:
+            self._elapsed.saw(event.at_seconds)
+            match event:
+                case StepStarted():
+                    self._running[event.step.urn] = (event.step, event.at_seconds)
+                case StepFinished() | StepFailed():
+                    self._running.pop(event.step.urn, None)
+                case OperationFinished():
+                    self._running.clear()
+            for value in event_objects(event, self._cost_of):
+                self.write(value)
+
+    def beat(self) -> None:
+        """What runs, if the last line is long ago."""
+        with self._lock:
+            if self._clock() - self._last < HEARTBEAT_SECONDS:
+                return
+            now = self._elapsed.now()
+            for step, since in list(self._running.values()):
+                running = round(max(0.0, now - since), 6)
+                said = {"type": "apply_progress", "at_seconds": round(now, 6), "urn": step.urn}
+                self.write({**said, "message": "", "running_seconds": running})
 
     def start(self) -> None:
-        """Nothing to prepare."""
+        """Begin to watch the silence."""
+        self._elapsed.begin()
+        self._ticker.start()
 
     def stop(self) -> None:
-        """Everything is written already."""
+        """No line after this but what is asked for."""
+        self._ticker.stop()

@@ -1,13 +1,15 @@
-"""A person watches: finished steps stay as lines, what runs is redrawn below them with its duration.
+"""A person watches: a tree of what is done, redrawn with durations, and lines that stay above it.
 
-Owns: the redrawn region. Promises: it is gone while the plan is read and a question is asked; the cursor
-comes back whatever happens. Never: decides what is said (see `narrator`).
+Owns: the redrawn region. Promises: it is gone while the plan is read and a question is asked; it fits the
+screen; at the end the whole tree stays; the cursor comes back whatever happens. Never: decides what is said
+(see `narrator`) or drawn (see `progress`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -16,29 +18,35 @@ from rich.text import Text
 
 from tickover.engine.events import Event, OperationFinished, PhaseStarted, PlanReady, StepStarted
 from tickover.views.narrator import Narrator
-from tickover.views.terminal import seconds_text
-from tickover.views.words import WORDS
+from tickover.views.progress import Progress
+from tickover.views.terminal import plural, seconds_text, writable
+from tickover.views.ticker import Elapsed
 
-_MOST_ROWS = 12
 _REFRESHES_PER_SECOND = 8
+_SPARE_ROWS = 3  # for the prompt and the line that scrolls
 
 
 class Live:
-    """The narrator's lines above, the running steps below."""
+    """The narrator's lines above, the tree below."""
 
-    def __init__(self, stream: TextIO, narrator: Narrator) -> None:
+    def __init__(
+        self, stream: TextIO, narrator: Narrator, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._narrator = narrator
+        narrator.tells_steps = False
         look = narrator.look
         self._console = Console(
             file=stream, width=look.width, no_color=not look.color, highlight=False, soft_wrap=True
         )
-        self._began = time.monotonic()
+        self._stream = stream
+        self._progress = Progress()
+        self._elapsed = Elapsed(clock)
         self._live: RichLive | None = None
         self._lock = threading.RLock()
 
     def start(self) -> None:
         """Durations count from here."""
-        self._began = time.monotonic()
+        self._elapsed.begin()
 
     def stop(self) -> None:
         """Take the region away."""
@@ -49,13 +57,17 @@ class Live:
 
     def on_event(self, event: Event) -> None:
         with self._lock:
+            self._elapsed.saw(event.at_seconds)
+            self._progress.on_event(event)
+            lines = self._narrator.lines(event)
             if isinstance(event, PlanReady | OperationFinished):
                 self.stop()
-            lines = self._narrator.lines(event)
+            if isinstance(event, OperationFinished) and not self._progress.is_empty:
+                lines = [*self._progress.lines(self._narrator.look, event.at_seconds), *lines]
             if isinstance(event, PhaseStarted | StepStarted):
                 self._show()
             for line in lines:
-                self._console.print(Text.from_ansi(line), soft_wrap=True)
+                self._console.print(Text.from_ansi(writable(line, self._stream)), soft_wrap=True)
 
     def _show(self) -> None:
         if self._live is None:
@@ -70,20 +82,20 @@ class Live:
             self._live.start()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        now = time.monotonic() - self._began
-        running = self._narrator.running
-        for one in running[:_MOST_ROWS]:
-            word = WORDS[one.step.op]
-            text = Text(f"{word.symbol:>2} {word.doing} ", style=word.style)
-            text.append(
-                f"{one.step.type} {one.step.name} ({seconds_text(now - one.since_seconds)})", "default"
-            )
-            if one.progress:
-                text.append(f"  {one.progress.splitlines()[0]}", "dim")
-            text.truncate(options.max_width, overflow="ellipsis")
+        # From rich's own thread, and without our lock: rich holds one of its own that on_event waits for.
+        now = self._elapsed.now()
+        for line in self.drawn(now, max(4, console.size.height - _SPARE_ROWS)):
+            text = Text.from_ansi(writable(line, self._stream))
+            text.truncate(options.max_width, overflow="ellipsis" if self._narrator.look.unicode else "crop")
             yield text
-        if len(running) > _MOST_ROWS:
-            yield Text(f"   and {len(running) - _MOST_ROWS} more", style="dim")
-        if not running and self._narrator.phase:
-            took = seconds_text(now - self._narrator.phase_since)
-            yield Text(f"   {self._narrator.phase} ({took})", style="dim")
+
+    def drawn(self, now_seconds: float, most_rows: int) -> list[str]:
+        """The region at a time."""
+        narrator = self._narrator
+        if not self._progress.is_empty:
+            return self._progress.lines(narrator.look, now_seconds, most_rows)
+        if not narrator.phase:
+            return []
+        found = f", {plural(narrator.planned, 'resource')} so far" if narrator.planned else ""
+        took = seconds_text(max(0.0, now_seconds - narrator.phase_since))
+        return [narrator.look.paint(f"   {narrator.phase} ({took}){found}", "dim")]

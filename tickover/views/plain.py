@@ -13,8 +13,8 @@ from typing import TextIO
 
 from tickover.engine.events import Event
 from tickover.views.narrator import Narrator
-
-HEARTBEAT_SECONDS = 20.0
+from tickover.views.terminal import write_lines
+from tickover.views.ticker import HEARTBEAT_SECONDS, Elapsed, Ticker
 
 
 class Plain:
@@ -25,41 +25,34 @@ class Plain:
     ) -> None:
         self._stream = stream
         self._narrator = narrator
+        self._elapsed = Elapsed(clock)
         self._clock = clock
-        self._began = clock()
         self._last = clock()
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._ticker = Ticker(self.beat)
 
     def start(self) -> None:
         """Begin to watch the silence."""
-        self._began = self._last = self._clock()
-        self._thread = threading.Thread(target=self._watch, name="heartbeat", daemon=True)
-        self._thread.start()
+        self._elapsed.begin()
+        self._last = self._clock()
+        self._ticker.start()
 
     def stop(self) -> None:
         """No heartbeat after this."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._ticker.stop()
 
     def on_event(self, event: Event) -> None:
         with self._lock:
+            self._elapsed.saw(event.at_seconds)
             self._write(self._narrator.lines(event))
 
     def beat(self) -> None:
         """A sign of life, if the last line is long ago."""
         with self._lock:
             if self._clock() - self._last >= HEARTBEAT_SECONDS:
-                self._write(self._narrator.heartbeat(self._clock() - self._began))
-
-    def _watch(self) -> None:
-        while not self._over.wait(1.0):
-            self.beat()
+                self._write(self._narrator.heartbeat(self._elapsed.now()))
 
     def _write(self, lines: list[str]) -> None:
         if lines:
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+            write_lines(self._stream, lines)
             self._last = self._clock()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TextIO
@@ -100,6 +100,18 @@ def clean(text: str) -> str:
     """Foreign text without escape sequences and control characters, so that it cannot steer a terminal."""
     text = _ESCAPES.sub("", text)
     return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))
+
+
+def writable(text: str, stream: TextIO) -> str:
+    """text, with escape sequences of Python's for what the stream's encoding lacks."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def write_lines(stream: TextIO, lines: Iterable[str]) -> None:
+    """Lines to a stream, at once."""
+    stream.write(writable("".join(f"{line}\n" for line in lines), stream))
+    stream.flush()
 
 
 def seconds_text(seconds: float) -> str:

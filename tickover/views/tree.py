@@ -7,12 +7,13 @@ plan; unchanged resources only where a changed one hangs below. Never: computes 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tickover.engine.plan import Op, Plan, Step
 from tickover.engine.provider import DiffKind
-from tickover.views.terminal import Look
+from tickover.views.policies import refusing
+from tickover.views.terminal import Look, clean
 from tickover.views.words import WORDS, shown_steps
 
 _SIGN = {
@@ -27,6 +28,9 @@ _HEAD = ("", "Type", "Name", "Plan", "Info")
 _GAP = "  "
 # Reasons that the operation or the changed properties say already.
 _TOLD_ALREADY = ("new", "no longer declared", "changed:", "replace:", "drifted:")
+
+
+Cells = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +54,40 @@ def rows(plan: Plan, look: Look) -> tuple[Row, ...]:
         while parent in everything and parent not in drawn:
             drawn[parent] = everything[parent]
             parent = everything[parent].parent
-    children: dict[str, list[Step]] = {}
-    for step in sorted(drawn.values(), key=lambda s: (s.type, s.name, s.urn)):
-        children.setdefault(step.parent if step.parent in drawn else "", []).append(step)
-    return tuple(_walk(children, "", "", shown, look))
-
-
-def _walk(
-    children: Mapping[str, list[Step]], parent: str, indent: str, shown: Mapping[str, Step], look: Look
-) -> Iterable[Row]:
-    glyphs = look.glyphs()
-    here = children.get(parent, [])
-    for index, step in enumerate(here):
-        is_last = index == len(here) - 1
-        drawing = "" if not parent else indent + (glyphs.last if is_last else glyphs.branch)
-        is_shown = step.urn in shown
-        yield Row(
-            step.op if is_shown else Op.SAME,
+    refused = refusing(plan.violations)
+    return tuple(
+        Row(
+            step.op if step.urn in shown else Op.SAME,
             drawing,
             step.type,
-            step.name,
-            info(shown[step.urn]) if is_shown else "",
+            clean(step.name),
+            _whole_info(step, step.urn in shown, refused.get(step.urn, ())),
         )
-        deeper = "" if not parent else indent + (glyphs.blank if is_last else glyphs.through)
-        yield from _walk(children, step.urn, deeper, shown, look)
+        for step, drawing in layout(drawn, look)
+    )
+
+
+def _whole_info(step: Step, is_shown: bool, refused_by: tuple[str, ...]) -> str:
+    parts = (info(step) if is_shown else "", f"refused by {', '.join(refused_by)}" if refused_by else "")
+    return "; ".join(filter(None, parts))
+
+
+def layout(steps: Mapping[str, Step], look: Look) -> Iterator[tuple[Step, str]]:
+    """The steps as a tree, parents before children, sorted; each with the drawing in front of it."""
+    children: dict[str, list[Step]] = {}
+    for step in sorted(steps.values(), key=lambda s: (s.type, s.name, s.urn)):
+        children.setdefault(step.parent if step.parent in steps else "", []).append(step)
+    glyphs = look.glyphs()
+    # Iterative: a chain of a thousand parents must not meet the recursion limit.
+    waiting = [(step, "", "") for step in reversed(children.get("", []))]
+    while waiting:
+        step, drawing, indent = waiting.pop()
+        yield step, drawing
+        below = children.get(step.urn, [])
+        for index, child in reversed(list(enumerate(below))):
+            is_last = index == len(below) - 1
+            drawing = indent + (glyphs.last if is_last else glyphs.branch)
+            waiting.append((child, drawing, indent + (glyphs.blank if is_last else glyphs.through)))
 
 
 def info(step: Step) -> str:
@@ -86,8 +100,12 @@ def info(step: Step) -> str:
             parts.append(f"replaced because of {', '.join(sorted(step.replace_keys))}")
     if step.op is Op.REFRESH and step.new is None:
         parts.append("is gone")
-    parts += [r for r in step.reasons if not r.startswith(_TOLD_ALREADY)]
-    return "; ".join(parts)
+    return "; ".join((*parts, *further_reasons(step)))
+
+
+def further_reasons(step: Step) -> tuple[str, ...]:
+    """The reasons that neither the operation nor the changed properties tell."""
+    return tuple(r for r in step.reasons if not r.startswith(_TOLD_ALREADY))
 
 
 def changed_keys(step: Step) -> tuple[str, ...]:
@@ -112,28 +130,34 @@ def render(plan: Plan, look: Look) -> list[str]:
     drawn = rows(plan, look)
     if not drawn:
         return []
-    table = [(WORDS[r.op].symbol, r.lines + r.type, r.name, WORDS[r.op].plan, r.info) for r in drawn]
-    widths = [max(len(line[i]) for line in (_HEAD, *table)) for i in range(4)]
-    styles = ["bold", *(WORDS[r.op].style for r in drawn)]
-    lines: list[str] = []
-    for style, cells in zip(styles, (_HEAD, *table), strict=True):
-        lines += _line(cells, widths, style, look)
-    return lines
+    table = [
+        ((WORDS[r.op].symbol, r.lines + r.type, r.name, WORDS[r.op].plan, r.info), WORDS[r.op].style)
+        for r in drawn
+    ]
+    return table_lines(_HEAD, table, look)
 
 
-def _line(cells: tuple[str, ...], widths: list[int], style: str, look: Look) -> list[str]:
+def table_lines(
+    head: Cells, rows: Sequence[tuple[Cells, str]], look: Look, *, fold: bool = True
+) -> list[str]:
+    """Rows in columns below their head, each with its style. fold: long information goes to lines of its
+    own; else it stays on the line."""
+    everything = [(head, "bold"), *rows]
+    widths = [max(len(cells[i]) for cells, _ in everything) for i in range(4)]
+    return [line for cells, style in everything for line in _line(cells, widths, style, look, fold)]
+
+
+def _line(cells: Cells, widths: list[int], style: str, look: Look, fold: bool) -> list[str]:
     symbol, kind, name, plan, said = cells
-    head = " " + symbol.ljust(widths[0])
-    body = _GAP.join((kind.ljust(widths[1]), name.ljust(widths[2]), plan.ljust(widths[3])))
-    before = len(head) + len(_GAP) + len(body) + len(_GAP)
-    painted = look.paint(head, style) + _GAP + look.paint(body, style if style == "bold" else "")
-    if style not in ("", "bold"):
-        painted = look.paint(head, style) + _GAP + body[: len(body) - widths[3]]
-        painted += look.paint(plan.ljust(widths[3]), style)
-    room = look.width - before
-    if not said or len(said) <= room:
+    start = " " + symbol.ljust(widths[0])
+    body = _GAP.join((kind.ljust(widths[1]), name.ljust(widths[2]), ""))
+    last = plan.ljust(widths[3])
+    before = len(start) + len(_GAP) + len(body) + len(last) + len(_GAP)
+    body_style = style if style == "bold" else ""
+    painted = look.paint(start, style) + _GAP + look.paint(body, body_style) + look.paint(last, style)
+    if not said or not fold or len(said) <= look.width - before:
         return [(painted + _GAP + said).rstrip()]
     # Long information goes below its resource, so that no column is cut.
-    indent = " " * (len(head) + len(_GAP) + 6)
+    indent = " " * (len(start) + len(_GAP) + 6)
     folded = textwrap.wrap(said, look.width, initial_indent=indent, subsequent_indent=indent)
     return [painted.rstrip(), *folded]

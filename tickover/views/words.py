@@ -6,6 +6,7 @@ Owns: how an operation is called. Promises: every `Op` has an entry; symbols are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from tickover.engine.plan import Op, Step
 
@@ -33,11 +34,26 @@ WORDS: dict[Op, Word] = {
     Op.READ_REPLACEMENT: Word(">>", "read replacement", "reading replacement", "read anew", "cyan"),
     Op.REFRESH: Word("~", "refresh", "refreshing", "refreshed", "cyan"),
     Op.DISCARD: Word("<", "discard", "discarding", "discarded", "red"),
+    Op.DISCARD_REPLACED: Word("<<", "discard replaced", "discarding replaced", "discarded the old", "red"),
     Op.REMOVE_PENDING_REPLACE: Word("<", "forget old", "forgetting", "forgotten", "red"),
+    Op.IMPORT: Word("=", "import", "importing", "imported", "green"),
+    Op.IMPORT_REPLACEMENT: Word(
+        "=>", "import replacement", "importing replacement", "imported anew", "green"
+    ),
 }
 
 # The halves of a replacement: shown as one step while planned, by themselves while they run.
-HALVES = frozenset({Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED})
+HALVES = frozenset(
+    {
+        Op.CREATE_REPLACEMENT,
+        Op.DELETE_REPLACED,
+        Op.IMPORT_REPLACEMENT,
+        Op.READ_REPLACEMENT,
+        Op.DISCARD_REPLACED,
+    }
+)
+# A replacement is done when its new half is; its old half may come much later.
+COUNTED_AS = {Op.CREATE_REPLACEMENT: Op.REPLACE, Op.IMPORT_REPLACEMENT: Op.REPLACE}
 
 # The order in which a summary names operations: what takes away comes first.
 SUMMARY_ORDER = (
@@ -45,17 +61,28 @@ SUMMARY_ORDER = (
     Op.DELETE_REPLACED,
     Op.REPLACE,
     Op.DISCARD,
+    Op.DISCARD_REPLACED,
     Op.REMOVE_PENDING_REPLACE,
     Op.UPDATE,
     Op.REFRESH,
     Op.CREATE,
+    Op.CREATE_REPLACEMENT,
+    Op.IMPORT,
+    Op.IMPORT_REPLACEMENT,
     Op.READ,
     Op.READ_REPLACEMENT,
 )
 
 
+def is_skipped(step: Step) -> bool:
+    """True if the program asked for the resource, and the targets of the run leave it out."""
+    return bool(getattr(step, "skipped", False))
+
+
 def is_quiet(step: Step) -> bool:
     """True if nothing about the resource changes, so that a plan does not show it."""
+    if is_skipped(step):
+        return True
     if step.op is Op.REFRESH:
         return step.new is not None and not step.diff_keys and not step.detailed
     return step.op in (Op.SAME, Op.READ)
@@ -65,3 +92,11 @@ def shown_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps a plan shows: quiet ones left out, the halves of a replacement merged into it."""
     replaced = {s.urn for s in steps if s.op is Op.REPLACE}
     return tuple(s for s in steps if not is_quiet(s) and not (s.op in HALVES and s.urn in replaced))
+
+
+def position_text(position: str) -> str:
+    """``project:///app/__main__.py#12,4`` → ``app/__main__.py:12``; empty stays empty."""
+    path, _, line = position.partition("#")
+    path = unquote(path.removeprefix("project:///").removeprefix("file://"))
+    number = line.partition(",")[0]
+    return f"{path}:{number}" if number.isdigit() else path

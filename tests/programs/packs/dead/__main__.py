@@ -1,0 +1,3 @@
+"""A pack that does not start."""
+
+raise SystemExit("this pack does not start")

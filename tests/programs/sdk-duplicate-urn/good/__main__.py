@@ -1,0 +1,5 @@
+"""One resource."""
+
+import pulumi
+
+pulumi.Stash("same", input=1)

@@ -1,0 +1,17 @@
+"""The least that a provider must have."""
+
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+
+class Least(ResourceProvider):
+    """Makes."""
+
+    def create(self, props):
+        return CreateResult("the-id", {"made": props["a"], "a": props["a"]})
+
+
+class Thing(Resource):
+    """Made by Least."""
+
+
+Thing(Least(), "least", {"a": 1, "made": None})

@@ -1,0 +1,5 @@
+"""Exports."""
+
+import pulumi
+
+pulumi.export("good", True)

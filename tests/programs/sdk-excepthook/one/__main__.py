@@ -1,0 +1,5 @@
+"""Fine."""
+
+import pulumi
+
+pulumi.Stash("a", input=1)

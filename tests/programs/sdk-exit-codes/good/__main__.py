@@ -1,0 +1,7 @@
+"""Two resources."""
+
+import pulumi
+
+pulumi.Stash("a", input=1)
+pulumi.Stash("b", input=1)
+pulumi.export("n", 1)

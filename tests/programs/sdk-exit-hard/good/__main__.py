@@ -1,0 +1,6 @@
+"""Two resources."""
+
+import pulumi
+
+pulumi.Stash("a", input=1)
+pulumi.export("n", 1)

@@ -1,0 +1,5 @@
+"""A number."""
+
+import pulumi
+
+pulumi.Stash("number", input=199)

@@ -1,0 +1,5 @@
+"""One stash."""
+
+import pulumi
+
+pulumi.Stash("first", input=1)

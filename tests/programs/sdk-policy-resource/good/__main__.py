@@ -1,0 +1,6 @@
+"""Three stashes."""
+
+import pulumi
+
+pulumi.Stash("advised", input="a long text")
+pulumi.Stash("fine", input="blue")

@@ -1,0 +1,11 @@
+"""Registers two entry points."""
+
+import pulumi
+
+
+async def main():
+    return {"a": 1}
+
+
+pulumi.run(main)
+pulumi.run(main)

@@ -1,0 +1,6 @@
+"""Exports other values."""
+
+import pulumi
+
+pulumi.export("open", "changed")
+pulumi.export("closed", "no longer secret")

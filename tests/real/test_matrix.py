@@ -1,0 +1,29 @@
+"""Every program of tests/programs, under the real Pulumi CLI and under ours: the same comes of each step."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support import matrix, matrix_case
+
+
+@pytest.fixture(scope="module")
+def verdicts(request, tmp_path_factory):
+    """The selected cases, under way two at a time: a case mostly waits for processes."""
+    folder = tmp_path_factory.mktemp("matrix")
+    chosen = [item.callspec.params["case"] for item in request.session.items if item.module is request.module]
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        yield {
+            name: pool.submit(lambda name=name: matrix.judge(matrix_case.load(name), folder / name))
+            for name in chosen
+        }
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@pytest.mark.parametrize("case", matrix_case.names())
+def test_both_engines_lead_to_the_same(case, verdicts):
+    found = verdicts[case].result()
+    assert not found, "\n".join(found)
