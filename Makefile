@@ -13,10 +13,10 @@ STACK ?= dev
 PORT ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup setup-dev up down test test-real check bench clean lock
+.PHONY: help setup setup-dev up down test test-real check bench bench-engine clean lock
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.runtime ## install into .venv from the lock, nothing else
 
@@ -71,6 +71,9 @@ check: setup-dev ## formatting, lint, types, import rules, sizes
 
 bench: setup-dev ## measure what docs/benchmarks.md reports
 	@$(BIN)/python bench/main_job.py
+
+bench-engine: setup-dev ## measure the engine against the real CLI and Terraform
+	@$(BIN)/python bench/engine.py $(ARGS)
 
 lock: ## resolve both lock files anew (needs uv)
 	@uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock

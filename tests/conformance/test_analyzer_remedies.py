@@ -13,6 +13,7 @@ from textwrap import dedent
 import pytest
 
 from tests.support.policy_packs import REMEDIES, resource, write_pack
+from tickover.engine import policypack
 from tickover.engine.analyzer import PolicyPacks, changed_paths
 from tickover.engine.values import UNKNOWN, Archive, Asset, Secret
 from tickover.errors import ConfigError, TickoverError
@@ -308,3 +309,61 @@ def test_an_executable_is_a_pack_too(tmp_path: Path) -> None:
 )
 def test_what_a_remedy_changed_is_named_by_path(before, after, paths) -> None:
     assert changed_paths(before, after) == paths
+
+
+HANGS = """
+import os, time
+from pathlib import Path
+Path(__file__).with_name("pid").write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+def test_a_pack_that_never_serves_is_given_up(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(policypack, "_START_SECONDS", 3.0)
+    pack = write_pack(tmp_path / "pack", HANGS)
+    with pytest.raises(TickoverError, match="It said nothing for 3 s"):
+        _with([pack], None)
+    assert not _alive(int((pack / "pid").read_text()))
+
+
+def test_packs_that_are_starting_end_when_the_operation_is_cancelled(tmp_path: Path) -> None:
+    pack = write_pack(tmp_path / "pack", HANGS)
+
+    async def go():
+        starting = asyncio.create_task(_enter(pack))
+        while not (pack / "pid").exists():  # noqa: ASYNC110 - written by another process
+            await asyncio.sleep(0.02)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return starting.cancelled()
+
+    async def _enter(path):
+        async with PolicyPacks.start([path, path], project="demo", stack="dev", dry_run=True):
+            raise AssertionError("it started")
+
+    assert asyncio.run(go())
+    assert not _alive(int((pack / "pid").read_text()))
+
+
+def test_a_pack_that_dies_while_it_judges_is_an_error(tmp_path: Path) -> None:
+    pack = write_pack(
+        tmp_path / "pack",
+        """
+        import os
+        from pulumi_policy import PolicyPack, ResourceValidationPolicy
+        PolicyPack("frail", policies=[ResourceValidationPolicy("f", "F.", lambda a, r: os._exit(3))])
+        """,
+    )
+
+    async def use(packs):
+        return await packs.analyze(resource("a"))
+
+    with pytest.raises(
+        TickoverError, match=r"The pack frail in pack/ cannot judge this stack\. Analyze failed"
+    ):
+        _with([pack], use)
+
+
+def test_the_secrets_of_a_stack_are_in_no_representation() -> None:
+    assert "geheim" not in repr(policypack.PackRun("demo", "dev", True, {"demo:key": "geheim"}))

@@ -339,6 +339,12 @@ def test_closing_ends_a_call_that_hangs(tmp_path: Path, monkeypatch: pytest.Monk
     run(tmp_path, go, said=said)
 
 
+def test_a_property_of_many_megabytes_passes(tmp_path: Path) -> None:
+    news = {"text": "x" * 12_000_000}
+    made = run(tmp_path, lambda p: p.create(CreateRequest(URN, news)))
+    assert made.outputs == news
+
+
 def test_a_function_given_a_secret_answers_secrets(tmp_path: Path) -> None:
     async def go(provider: Any) -> tuple[Any, Any]:
         return await provider.invoke("judge:index:f", {"k": KEY}), await provider.invoke("judge:index:f", {})

@@ -238,6 +238,35 @@ def test_the_project_in_the_plugins_environment(tmp_path: Path) -> None:
     assert f'"{tmp_path}", ["127.0.0.1:9"]' in caught.value.detail
 
 
+def test_plugins_run_where_the_program_is(tmp_path: Path) -> None:
+    script(tmp_path / "bin", "import os, sys\nsys.exit(os.getcwd())")
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "main.py").touch()
+
+    async def go(program: Path) -> str:
+        source = plugins(tmp_path, environment(tmp_path), ("judge", tmp_path / "bin"), program=program)
+        with pytest.raises(TickoverError) as caught:
+            await source.open(JUDGE, Said())
+        await source.close()
+        return caught.value.detail
+
+    for program in ("infra", "infra/main.py"):
+        assert asyncio.run(go(tmp_path / program)).endswith(f"\n  {tmp_path}/infra")
+
+
+def test_a_cached_plugin_is_marked_as_used(tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "plugins" / "resource-judge-v1.2.3"
+    judge(folder)
+
+    async def go() -> None:
+        source = plugins(tmp_path, environment(tmp_path))
+        await source.open(PackageSpec("judge", "1.2.3"), Said())
+        await source.close()
+
+    asyncio.run(go())
+    assert folder.with_name(f"{folder.name}.lastused").exists()
+
+
 def test_every_provider_has_a_process_of_its_own(tmp_path: Path) -> None:
     judge(tmp_path / "path")
 

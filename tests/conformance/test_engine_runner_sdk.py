@@ -146,7 +146,7 @@ def test_stack_traces_are_the_sdks_own():
         theirs, ours = made.traces
         assert ours == theirs
         assert len(ours.frames) > 3
-        assert ours.frames[-1].pc.uri.startswith("file://")
+        assert any(f.pc.uri.startswith("file://") for f in ours.frames)
     theirs, ours = Custom().traces  # the third constructor is somewhere outside, or nowhere
     assert ours == theirs
 

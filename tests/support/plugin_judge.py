@@ -218,7 +218,8 @@ class Judge(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def serve(engine: str = "", port: int = 0) -> tuple[grpc.Server, int]:
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
+    options = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=options)
     accepts = set(os.environ.get("JUDGE_ACCEPTS", "").split(","))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Judge(accepts, engine), server)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.support.plugin_judge import judge
 from tickover.engine.packages import PackageSpec
@@ -63,7 +64,7 @@ def plugins(
     environ: Mapping[str, str],
     *named: tuple[str, Path],
     port_seconds: float = 30.0,
-    **more: str,
+    **more: Any,
 ) -> Plugins:
     """The source of plugins of a project in folder that names these."""
     paths = [PluginPath("providers", name, path) for name, path in named]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tickover.engine.plugins.errors import Call, OutcomeUnknown, failure, hide, plain_message, secret_texts
 from tickover.engine.plugins.marks import all_secret, has_unknown, remark, without_unknowns
-from tickover.engine.values import UNKNOWN, Secret
+from tickover.engine.values import UNKNOWN, Secret, contains_secret, reveal
 from tickover.errors import TickoverError
 
 FRAMES = '  File "a.py", line 3, in create\n    raise Thing()\n    ^^^^^^^\n'
@@ -100,3 +104,21 @@ def test_what_is_left_without_the_unknown_parts() -> None:
     assert has_unknown(value)
     assert without_unknowns(value) == {"b": [1, None], "c": {"e": 2}, "f": Secret({})}
     assert not has_unknown(without_unknowns(value))
+
+
+TREES = st.recursive(
+    st.one_of(st.text(max_size=4), st.integers(), st.builds(Secret, st.text(max_size=4))),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abcd"), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+MAPS = st.dictionaries(st.sampled_from("abcd"), TREES, max_size=4)
+
+
+@given(MAPS)
+def test_an_echo_without_secrets_is_at_least_as_secret_as_what_was_sent(sent: dict[str, Any]) -> None:
+    back = remark({key: reveal(value) for key, value in sent.items()}, sent)
+    assert {key: reveal(value) for key, value in back.items()} == {k: reveal(v) for k, v in sent.items()}
+    for key, value in sent.items():
+        assert contains_secret(back[key]) == contains_secret(value)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import engine_values
+from tests.support import engine_state, engine_values
 from tests.support.schemas import validate
 from tickover.engine import savedplan
 from tickover.engine.goal import Alias, Goal
@@ -190,10 +190,34 @@ def test_no_flipped_byte_goes_unnoticed(data: st.DataObject) -> None:
         assert read == plan_of(planned())  # only white space was touched
 
 
+class Other(Reversing):
+    """The key of another stack."""
+
+    def decrypt(self, ciphertext: str) -> str:
+        raise TickoverError("bad-secret", "Secret cannot be decrypted")
+
+
 def test_another_stacks_secrets_are_told_apart() -> None:
     data = savedplan.to_bytes(plan_of(planned()), CRYPTER)
     with pytest.raises(TickoverError, match="another key"):
-        savedplan.from_bytes(data, Reversing("v1:other"))
+        savedplan.from_bytes(data, Other("v1:other"))
+
+
+def test_a_plan_without_secrets_needs_no_key() -> None:
+    plan = dataclasses.replace(
+        plan_of(planned(inputs={"a": 1}, replacement_trigger=None)), binding=binding(secret_keys=())
+    )
+    assert savedplan.from_bytes(savedplan.to_bytes(plan, CRYPTER), Other("v1:other")) == plan
+    locked = engine_state.locked_keyring().for_provider
+    assert savedplan.from_bytes(savedplan.to_bytes(plan, locked(None)), locked) == plan
+
+
+def test_the_file_names_the_key_of_its_secrets() -> None:
+    plan = plan_of(planned())
+    data = savedplan.to_bytes(plan, engine_state.keyring().for_provider(None))
+    assert savedplan.from_bytes(data, engine_state.keyring().for_provider) == plan
+    with pytest.raises(TickoverError, match="does not open"):
+        savedplan.from_bytes(data, engine_state.keyring("another").for_provider)
 
 
 def test_a_field_of_another_form_is_refused() -> None:

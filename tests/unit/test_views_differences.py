@@ -164,6 +164,7 @@ def test_long_values_lose_their_middle() -> None:
         ("file:///srv/a%20b/x.py#7", "/srv/a b/x.py:7"),
         ("__main__.py#3", "__main__.py:3"),
         ("project:///x.py", "x.py"),
+        ("file:///v/lib/python3.11/site-packages/pulumi/runtime/stack.py#235", ""),
         ("", ""),
     ],
 )
@@ -223,12 +224,13 @@ def rich_plan() -> Plan:
         source_position="project:///__main__.py#41,9",
     )
     drifted = plans.step(
-        Op.REFRESH,
+        Op.UPDATE,
         KIND,
         "other",
         old=dataclasses.replace(old, outputs={"size": 1}),
         new=dataclasses.replace(old, outputs={"size": 2}),
         diff_keys=("size",),
+        reasons=("drifted: size",),
     )
     return Plan(
         "app",

@@ -158,6 +158,22 @@ def test_the_live_region_says_how_far_planning_is() -> None:
     assert view.drawn(5.0, 20) == ["   planning (4.0s), 2 resources so far"]
 
 
+def test_a_tree_that_takes_long_to_draw_is_drawn_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, drawings = [0.0], []
+
+    def slow(*_: object) -> list[str]:
+        drawings.append(now[0])
+        now[0] += 0.1
+        return []
+
+    view = Live(io.StringIO(), Narrator(Look(is_live=True)), clock=lambda: now[0])
+    monkeypatch.setattr(view, "drawn", slow)
+    while now[0] < 10.0:
+        view._current(20)
+        now[0] += 0.125
+    assert len(drawings) <= 6
+
+
 def test_the_live_view_leaves_no_region_behind_and_the_whole_tree() -> None:
     out = io.StringIO()
     view = Live(out, Narrator(Look(is_live=True)))
@@ -182,7 +198,10 @@ def told(*events: Event, look: Look = LOOK, **options: object) -> str:
 def test_one_cause_that_hits_many_is_told_once() -> None:
     steps = [dataclasses.replace(thing(n), source_position="project:///__main__.py#7,1") for n in "abc"]
     text = told(
-        *(StepFailed(2.0, s, 1.0, "the quota is used up\nask for more") for s in steps),
+        *(
+            StepFailed(2.0, s, 1.0, f"Create failed [{s.urn}]\nthe quota is used up\nask for more")
+            for s in steps
+        ),
         Diagnostic(2.0, Severity.ERROR, "the quota is used up", steps[0].urn),
         StepFailed(3.0, thing("d"), 1.0, "its name is taken"),
         OperationFinished(4.0, "up", "failed", {}),
@@ -287,6 +306,18 @@ def test_outputs_of_several_lines_and_with_secrets() -> None:
         "        ",
     ]
     assert "    k: [1]" in told(done, show_secrets=True)
+
+
+def test_what_the_engine_declares_for_itself_is_not_told() -> None:
+    own = plans.step(Op.CREATE, "pulumi:providers:test", "default_1_2_0", parent=plans.STACK)
+    text = told(
+        PlanReady(0.5, Plan("app", "dev", (own, thing("a")))),
+        StepStarted(1.0, own),
+        StepFinished(2.0, own, 1.0),
+        OperationFinished(3.0, "up", "succeeded", {}),
+    )
+    assert "default" not in text
+    assert text.endswith("up done in 3.0s")
 
 
 # --- policies ----------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def sources(session: Session) -> tuple[Mapping[str, ProviderFactory], Callable[[
             Path(sys.executable),
             project=project.name,
             runtime_options=project.runtime_options,
+            program=project.main,
         )
 
     return {"tickover": factory(session.home)}, plugins

@@ -152,4 +152,5 @@ def _alias_urn(alias: Alias, goal: Goal, stack: str, project: str, former: Mappi
 def in_project(position: str, root: Path) -> str:
     """A source position as Pulumi writes it for a file of the project: the same wherever that lies."""
     home = root.as_uri() + "/"
+    position = position.replace("/./", "/")
     return f"project:///{position.removeprefix(home)}" if position.startswith(home) else position

@@ -15,6 +15,7 @@ from typing import Final
 
 from tickover.engine import leftovers
 from tickover.engine.analyzer import PolicyPacks
+from tickover.engine.builtin import PACKAGE, Builtin
 from tickover.engine.effects import Effects
 from tickover.engine.events import (
     Diagnostic,
@@ -26,6 +27,7 @@ from tickover.engine.failures import Failures
 from tickover.engine.goal import Goal
 from tickover.engine.history import UpdateRecord
 from tickover.engine.hooks import Hooks
+from tickover.engine.otherstacks import SameBackend
 from tickover.engine.packages import PluginSource
 from tickover.engine.plan import Plan, PolicyViolation, Step, counts_of
 from tickover.engine.provider import Severity
@@ -119,10 +121,12 @@ class Operation:
 
         config = load_stack_config(request.project, request.stack)
         plugins = request.plugins() if request.plugins is not None else None
+        providers = Providers(request.providers, say, plugins)
+        providers.add_builtin(PACKAGE, lambda _: Builtin(SameBackend(request), lambda urn: None))
         return cls(
             request=request,
             name=name,
-            providers=Providers(request.providers, say, plugins),
+            providers=providers,
             plugins=plugins,
             failures=Failures(say),
             messages=messages,

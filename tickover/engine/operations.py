@@ -21,7 +21,7 @@ from tickover.engine.plan import Plan
 from tickover.engine.prior import Prior
 from tickover.engine.provider import Severity
 from tickover.engine.refresher import refreshed
-from tickover.engine.removals import Seen, refuse_protected, removals, remove
+from tickover.engine.removals import Seen, refuse_protected, removals, remove, unprotected
 from tickover.engine.request import Outcome, Request
 from tickover.engine.savedplan import bind, moved, program_files, refused
 from tickover.engine.targeting import not_found
@@ -93,8 +93,9 @@ async def destroy(request: Request, confirm: Confirm, preview_only: bool = False
         if missing:
             op.failures.add("", not_found(missing, request.stack))
         steps = removals(prior, Seen(), request.choice, op.failures)
-        refuse_protected(steps, op.failures)
-        left = len(steps) < len(prior.order)
+        if not request.skip_preview:
+            refuse_protected(steps, op.failures)
+        left = len(unprotected(steps)) < len(prior.order)
         outputs = op.stack_outputs() if left else {}
         plan = op.plan_of(steps, outputs=outputs, old_outputs=op.stack_outputs())
         op.plan = plan
@@ -109,7 +110,8 @@ async def destroy(request: Request, confirm: Confirm, preview_only: bool = False
         callbacks = Callbacks()
         try:
             effects = op.open_effects(Hooks(callbacks, op.failures, False))
-            await remove(steps, prior, effects, request.parallel)
+            await remove(unprotected(steps), prior, effects, request.parallel)
+            refuse_protected(steps, op.failures)
         finally:
             await callbacks.close()
         return op.finish(plan, "destroy")

@@ -26,7 +26,7 @@ class Parameterization:
 class PackageSpec:
     """name: of the plugin (``random``); version: semver without ``v``, empty for any; download_url: where
     the plugin comes from, empty for the usual place; checksums: sha256 by platform (``linux-amd64``);
-    environment: variable → the variable whose value it takes in the plugin's process."""
+    environment: variable → the name under which the plugin's process sees it too."""
 
     name: str
     version: str = ""

@@ -24,14 +24,14 @@ from tickover.engine.moves import is_remembered_otherwise
 from tickover.engine.operation import GRACE_SECONDS, Operation
 from tickover.engine.otherstacks import SameBackend
 from tickover.engine.packagerefs import Packages
-from tickover.engine.plan import Op, Plan, PolicyViolation, Step, surprises
+from tickover.engine.plan import Plan, PolicyViolation, Step, surprises
 from tickover.engine.planorder import ordered
 from tickover.engine.plugins.serve import served
 from tickover.engine.prior import Prior
 from tickover.engine.program import ProgramRun, run_program
 from tickover.engine.registrar import ProgramRegistrar
 from tickover.engine.remote import Remote
-from tickover.engine.removals import Seen, refuse_protected, removals, remove
+from tickover.engine.removals import Seen, refuse_protected, removals, remove, unprotected
 from tickover.engine.savedguard import Guard
 from tickover.engine.stackconfig import config_for_program, load_stack_config
 from tickover.engine.targeting import Targeting, not_found
@@ -188,6 +188,7 @@ async def plan_program(op: Operation, creates: bool = True) -> Plan:
         if run.has_failed and run.op.failures:
             return
         run.steps = _removals(run)
+        refuse_protected(run.steps, op.failures)
         await run.deployer.acts.delete_first(run.steps)
         run.outputs = await run.registrar.settle_stack_outputs(op.stack_outputs(), False)
         if not op.failures:
@@ -226,7 +227,9 @@ async def apply_program(op: Operation, creates: bool = True) -> None:
             assert op.effects is not None
             if run.steps and (not op.failures or keeps_going):
                 op.emit(PhaseStarted(op.clock(), "deleting"))
-                await remove(run.steps, run.prior, op.effects, op.request.parallel)
+                free = unprotected(run.steps)
+                await remove(free, run.prior, op.effects, op.request.parallel)
+            refuse_protected(run.steps, op.failures)
         await _settle(run)
 
     async with AsyncExitStack() as cleanup:
@@ -257,10 +260,9 @@ async def _settle(run: Run) -> None:
 def _removals(run: Run) -> tuple[Step, ...]:
     op = run.op
     steps = removals(run.prior, Seen.of(run.deployer), op.request.choice, op.failures)
-    refuse_protected(steps, op.failures)
     if run.deployer.guard is not None:
         run.deployer.guard.expect_removals(steps, op.failures)
-    return tuple(s for s in steps if not (s.old is not None and s.old.protect and s.op is Op.DELETE))
+    return steps
 
 
 def _check_targets(run: Run) -> None:

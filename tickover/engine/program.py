@@ -5,8 +5,9 @@ process do not see each other; a failure is one TickoverError with the user's ow
 told to stop ends, or is left behind on a thread that holds up nothing. Never: answers a registration (see
 `monitor`).
 
-A program shares this process. What it does to the process alone cannot be undone: memory it corrupts, a
-signal it sends itself. os._exit on its own thread is taken for sys.exit.
+A program shares this process. What it does to the process as a whole cannot be undone: memory it corrupts,
+a signal it sends itself. os._exit on its own thread is taken for sys.exit; threads that it leaves running
+end with the process.
 """
 
 from __future__ import annotations
@@ -198,23 +199,15 @@ class _Program:
 
         run = self._run
         with captured(self._sink), repaired(hears_debug=run.hears_debug):
-            before = set(threading.enumerate())
             self._place = Place(run.root, run.main, run.virtualenv, self._warn)
             try:
                 self._configure()
                 self._run_loop()
             finally:
                 self._place.restore()
-                self._tell_of_threads(before)
 
     def _warn(self, text: str) -> None:
         self._sink.write(f"warning: {text}\n")
-
-    def _tell_of_threads(self, before: set[threading.Thread]) -> None:
-        left = [t for t in threading.enumerate() if t not in before and not t.daemon and t.is_alive()]
-        if left:
-            names = ", ".join(sorted(t.name for t in left))
-            self._warn(f"The program left threads running, and this process ends when they do: {names}")
 
     def _configure(self) -> None:
         from pulumi.runtime import Settings, configure, set_all_config
@@ -285,8 +278,10 @@ def _stray(context: dict[str, Any]) -> str:
 
 
 def _execute(main: Path) -> None:
+    # Named as Pulumi names it, since dynamic providers carry the name along into the state.
+    name = "." if main.is_dir() else main.name
     try:
-        runpy.run_path(str(main), run_name="__main__")
+        runpy.run_path(name, run_name="__main__")
     except SystemExit as error:
         if error.code not in (None, 0) or isinstance(error, HardExit):
             raise

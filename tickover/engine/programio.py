@@ -1,6 +1,6 @@
 """What a program prints, as lines, however much it is.
 
-Owns: standard output and standard error while a program runs, and whose line is whose. Promises: what the
+Owns: the standard streams while a program runs, and whose line is whose. Promises: what the
 program's threads print goes to its sink and all else passes; memory stays bounded, as a program that
 prints faster than its reader reads waits. Never: decides what becomes of a line.
 """
@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import io
+import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
+
+from tickover.engine.programchildren import heard_children
 
 LINE_CHARS: Final = 65_536  # a longer line is told in pieces
 _BATCH_CHARS: Final = 262_144
@@ -148,9 +151,9 @@ class _Bytes:
 
 @contextmanager
 def captured(sink: LineSink) -> Iterator[None]:
-    """Within it, this thread and the threads it starts print to sink."""
-    real_out, real_err, real_start = sys.stdout, sys.stderr, threading.Thread.start
-    sys.stdout, sys.stderr = _Stream(real_out), _Stream(real_err)
+    """Within it, this thread, the threads it starts and their children print to sink, and read nothing."""
+    real_in, real_out, real_err = sys.stdin, sys.stdout, sys.stderr
+    real_start = threading.Thread.start
 
     def start(thread: threading.Thread) -> None:
         of_starter = _current()
@@ -158,12 +161,18 @@ def captured(sink: LineSink) -> Iterator[None]:
             _SINKS_OF_THREADS[thread] = of_starter
         real_start(thread)
 
-    threading.Thread.start = start  # type: ignore[method-assign,assignment]
     token = _SINK.set(sink)
     try:
-        yield
+        with open(os.devnull, encoding="utf-8") as nothing, heard_children(_is_program, sink.write):
+            sys.stdin, sys.stdout, sys.stderr = nothing, _Stream(real_out), _Stream(real_err)
+            threading.Thread.start = start  # type: ignore[method-assign,assignment]
+            yield
     finally:
-        _SINK.reset(token)
         threading.Thread.start = real_start  # type: ignore[method-assign]
-        sys.stdout, sys.stderr = real_out, real_err
+        sys.stdin, sys.stdout, sys.stderr = real_in, real_out, real_err
         sink.flush()
+        _SINK.reset(token)
+
+
+def _is_program() -> bool:
+    return _current() is not None

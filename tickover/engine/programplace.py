@@ -12,7 +12,7 @@ import signal
 import site
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -133,3 +133,9 @@ def _version(name: str, folder: str) -> str:
 
 def _loaded_version(name: str, path: list[str]) -> str:
     return next((v for folder in path if (v := _version(name, folder))), "")
+
+
+def virtualenv_of(root: Path, options: Mapping[str, Any]) -> Path | None:
+    """The virtual environment that ``runtime.options`` of the project at root names."""
+    named = options.get("virtualenv") or (".venv" if options.get("toolchain") == "uv" else "")
+    return (root / str(named)).absolute() if named else None

@@ -33,6 +33,7 @@ from tickover.engine.values import PropertyMap, PropertyValue, Secret
 from tickover.errors import Exit, TickoverError
 
 UNKNOWN_ID: Final = wire.UNKNOWN_STRING
+DYNAMIC: Final = "pulumi-python"
 _RESOURCE_MARK: Final = "@isPulumiResource"
 
 
@@ -300,13 +301,20 @@ class ProgramRegistrar:
             self._defaults[key] = asyncio.create_task(self._register_default(spec))
         return await asyncio.shield(self._defaults[key])
 
+    def _config_of(self, package: str) -> PropertyMap:
+        """The stack config of a package; dynamic providers, which are the program's own, get all of it."""
+        if package == "pulumi":
+            return {}
+        everything = package == DYNAMIC
+        return {
+            key if everything else key.split(":", 1)[1]: Secret(text) if key in self.secret_keys else text
+            for key, text in self.config.items()
+            if everything or key.startswith(f"{package}:")
+        }
+
     async def _register_default(self, spec: PackageSpec) -> str:
         package, name = spec.package, default_name(spec)
-        inputs: PropertyMap = {
-            key.split(":", 1)[1]: Secret(text) if key in self.secret_keys else text
-            for key, text in self.config.items()
-            if key.startswith(f"{package}:") and package != "pulumi"
-        }
+        inputs = self._config_of(package)
         type_ = PROVIDER_TYPE_PREFIX + package
         goal = Goal(
             urn=make_urn(self.stack, self.project, "", type_, name),

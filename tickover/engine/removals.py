@@ -22,7 +22,6 @@ from tickover.engine.state import ResourceState
 from tickover.engine.targeting import Choice as TargetChoice
 from tickover.engine.targeting import deletable, goes_along, with_needed
 
-
 # What is gone already, or was never this stack's own.
 _FORGETTING: Final = frozenset({Op.REMOVE_PENDING_REPLACE, Op.DISCARD_REPLACED})
 
@@ -108,6 +107,16 @@ def refuse_protected(steps: Sequence[Step], failures: Failures) -> None:
     for step in steps:
         if step.old is not None and step.old.protect and step.op is Op.DELETE:
             failures.add(step.urn, protected(step.old, "would be deleted"))
+
+
+def unprotected(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """steps without the deletions that protection forbids, and without those of what these need."""
+    olds = [s.old for s in steps if s.old is not None]
+    stay = {s.urn for s in steps if s.old is not None and s.old.protect and s.op is Op.DELETE}
+    if not stay:
+        return tuple(steps)
+    stay = with_needed(stay, olds[::-1])
+    return tuple(s for s in steps if s.op is not Op.DELETE or s.urn not in stay)
 
 
 async def remove(steps: Sequence[Step], prior: Prior, effects: Effects, parallel: int) -> None:

@@ -17,6 +17,8 @@ from tickover.engine.planbinding import Binding, bind, moved, program_digest, pr
 from tickover.engine.plandeparture import departure, unseen
 from tickover.engine.planrecord import PlannedGoal, PlannedResource, SavedPlan, planned_goal, saved_plan
 from tickover.engine.secrets import Crypter
+from tickover.engine.state import SecretsProvider
+from tickover.engine.stateio import CrypterFor
 from tickover.engine.statevalue import props_from_json, props_to_json, value_from_json, value_to_json
 from tickover.engine.values import Archive, ResourceReference, Secret, Unknown
 from tickover.engine.wire import UNKNOWN_STRING
@@ -50,8 +52,8 @@ def departed(urn: str, why: str, *, stack: str = "") -> TickoverError:
     return TickoverError(
         "plan-departed",
         "The run departs from its plan",
-        f"A plan applies exactly or not at all: {why}. Nothing was done for this resource; what was applied "
-        "before it is saved. Make a new plan.",
+        f"A plan applies exactly or not at all: {why}. What was applied before this is in the state. "
+        "Make a new plan.",
         address=urn,
         hint=_hint(stack),
     )
@@ -98,20 +100,21 @@ def to_bytes(plan: SavedPlan, crypter: Crypter) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def from_bytes(data: bytes, crypter: Crypter, file: str = "") -> SavedPlan:
-    """The plan in a file. Raises TickoverError ``bad-plan`` for anything else. file: its name, for errors."""
+def from_bytes(data: bytes, crypter: Crypter | CrypterFor, file: str = "") -> SavedPlan:
+    """The plan in a file. Raises TickoverError ``bad-plan`` for anything else. file: its name, for errors.
+
+    crypter: the stack's, or what gives the crypter for the secrets provider that the file names
+    (`Keyring.for_provider`).
+    """
     body = _document(data, file)
     recorded = body.pop("checksum", None)
     if recorded != _checksum(body):
         raise _bad(file, "it was changed or damaged after it was written (its checksum does not match)")
-    provider = body.get("secrets_provider")
-    own = crypter.provider
-    if provider and own is not None and provider.get("state") != dict(own.state):
-        raise _bad(file, "its secrets are under another key than this stack's")
     try:
-        resources = [_resource_from_json(raw, crypter) for raw in body["resources"]]
+        own = crypter(_provider(body)) if callable(crypter) else crypter
+        resources = [_resource_from_json(raw, own) for raw in body["resources"]]
         return SavedPlan(
-            binding=_binding_from_json(body, crypter),
+            binding=_binding_from_json(body, own),
             created=str(body["created"]),
             options=dict(body["options"]),
             resources={r.urn: r for r in resources},
@@ -119,9 +122,16 @@ def from_bytes(data: bytes, crypter: Crypter, file: str = "") -> SavedPlan:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _bad(file, f"a field has another form ({type(error).__name__}: {error})") from error
     except TickoverError as error:
+        if error.code == "bad-secret":
+            raise _bad(file, "its secrets are under another key than this stack's") from error
         if error.code != "bad-state":
             raise
         raise _bad(file, error.detail) from error
+
+
+def _provider(body: Mapping[str, Any]) -> SecretsProvider | None:
+    raw = body.get("secrets_provider")
+    return SecretsProvider(str(raw["type"]), dict(raw["state"])) if raw else None
 
 
 def _document(data: bytes, file: str) -> dict[str, Any]:

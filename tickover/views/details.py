@@ -17,7 +17,7 @@ from tickover.views.differences import Change, changes
 from tickover.views.terminal import Look, clean
 from tickover.views.tree import further_reasons
 from tickover.views.values import conceal, own_properties, shown
-from tickover.views.words import WORDS, position_text, shown_steps
+from tickover.views.words import WORDS, is_drift, position_text, shown_steps
 
 _STYLE = {"+": "green", "-": "red", "~": "yellow", " ": "", "@": "dim"}
 _INDENT = "    "
@@ -69,8 +69,9 @@ def _step_changes(step: Step, show_secrets: bool) -> list[Change]:
 
 
 def properties(step: Step) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a step compares, before and after: inputs, of a refresh outputs; ``hideDiff`` respected."""
-    kind = "outputs" if step.op is Op.REFRESH else "inputs"
+    """What a step compares, before and after: inputs, of drift outputs; ``hideDiff`` respected."""
+    is_same = step.old is not None and step.new is not None and step.old.outputs == step.new.outputs
+    kind = "outputs" if is_drift(step) and not is_same else "inputs"
     states = (step.old, step.new)
     paths = {path for s in states if s is not None for path in s.extra.get("hideDiff") or ()}
     old, new = (own_properties(getattr(s, kind)) if s is not None else {} for s in states)
@@ -79,7 +80,7 @@ def properties(step: Step) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _only_told(step: Step, found: list[Change], show_secrets: bool) -> Iterator[Change]:
     """What the provider says changes and the inputs do not show: computed properties, mostly."""
-    if step.op is Op.CREATE:
+    if step.op is Op.CREATE or is_drift(step):
         return
     for path in sorted({*step.diff_keys, *step.detailed, *step.replace_keys}):
         if path == _DYNAMIC:

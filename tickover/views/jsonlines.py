@@ -27,6 +27,7 @@ from tickover.engine.events import (
     StepStarted,
 )
 from tickover.engine.plan import Plan, Step
+from tickover.engine.provider import Severity
 from tickover.views.plan_document import FORMAT_VERSION, Cost, document, policy_json, values_json
 from tickover.views.ticker import HEARTBEAT_SECONDS, Elapsed, Ticker
 from tickover.views.words import is_skipped, position_text
@@ -44,8 +45,10 @@ def version_line(operation: str, stack: str, version: str) -> dict[str, Any]:
     }
 
 
-def event_objects(event: Event, cost_of: Callable[[Plan], Cost | None]) -> list[dict[str, Any]]:
-    """The objects of one event."""
+def event_objects(
+    event: Event, cost_of: Callable[[Plan], Cost | None], errored: bool = False
+) -> list[dict[str, Any]]:
+    """The objects of one event. errored: something went wrong before."""
     said: list[dict[str, Any]]
     match event:
         case PhaseStarted():
@@ -61,7 +64,7 @@ def event_objects(event: Event, cost_of: Callable[[Plan], Cost | None]) -> list[
         case StepPlanned():
             said = [{"type": "planned_change", **_step(event.step), "reasons": list(event.step.reasons)}]
         case PlanReady():
-            said = _plan(event.plan, cost_of(event.plan))
+            said = _plan(event.plan, cost_of(event.plan), errored)
         case StepStarted():
             said = [{"type": "apply_start", **_step(event.step)}]
         case StepFinished():
@@ -105,8 +108,9 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
-def _plan(plan: Plan, cost: Cost | None) -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = [{"type": "plan", "plan": document(plan, cost)}]
+def _plan(plan: Plan, cost: Cost | None, errored: bool) -> list[dict[str, Any]]:
+    errored |= any(violation.level == "mandatory" for violation in plan.violations)
+    said: list[dict[str, Any]] = [{"type": "plan", "plan": document(plan, cost, errored=errored)}]
     if cost is not None:
         said.append({"type": "cost", "cost": cost.as_json()})
     return said
@@ -127,6 +131,7 @@ class JsonLines:
         self._elapsed = Elapsed(clock)
         self._last = clock()
         self._running: dict[str, tuple[Step, float]] = {}
+        self._errored = False
         self._lock = threading.Lock()
         self._ticker = Ticker(self.beat)
 
@@ -145,13 +150,15 @@ class JsonLines:
         with self._lock:
             self._elapsed.saw(event.at_seconds)
             match event:
+                case Diagnostic(severity=Severity.ERROR):
+                    self._errored = True
                 case StepStarted():
                     self._running[event.step.urn] = (event.step, event.at_seconds)
                 case StepFinished() | StepFailed():
                     self._running.pop(event.step.urn, None)
                 case OperationFinished():
                     self._running.clear()
-            for value in event_objects(event, self._cost_of):
+            for value in event_objects(event, self._cost_of, self._errored):
                 self.write(value)
 
     def beat(self) -> None:

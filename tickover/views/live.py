@@ -23,6 +23,7 @@ from tickover.views.terminal import plural, seconds_text, writable
 from tickover.views.ticker import Elapsed
 
 _REFRESHES_PER_SECOND = 8
+_LEAST_REST = 20.0  # times as long as a drawing took: the engine works in the same process
 _SPARE_ROWS = 3  # for the prompt and the line that scrolls
 
 
@@ -41,6 +42,9 @@ class Live:
         self._stream = stream
         self._progress = Progress()
         self._elapsed = Elapsed(clock)
+        self._clock = clock
+        self._drawn: list[str] = []
+        self._drawn_at, self._draw_seconds = clock(), 0.0
         self._live: RichLive | None = None
         self._lock = threading.RLock()
 
@@ -54,6 +58,7 @@ class Live:
             if self._live is not None:
                 self._live.stop()
                 self._live = None
+                self._draw_seconds = 0.0  # what is shown next is another thing: drawn at once
 
     def on_event(self, event: Event) -> None:
         with self._lock:
@@ -83,11 +88,19 @@ class Live:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # From rich's own thread, and without our lock: rich holds one of its own that on_event waits for.
-        now = self._elapsed.now()
-        for line in self.drawn(now, max(4, console.size.height - _SPARE_ROWS)):
+        for line in self._current(max(4, console.size.height - _SPARE_ROWS)):
             text = Text.from_ansi(writable(line, self._stream))
             text.truncate(options.max_width, overflow="ellipsis" if self._narrator.look.unicode else "crop")
             yield text
+
+    def _current(self, most_rows: int) -> list[str]:
+        """The region of now; a little older while drawing it would take more than a twentieth of the time."""
+        began = self._clock()
+        if began - self._drawn_at >= _LEAST_REST * self._draw_seconds:
+            self._drawn = self.drawn(self._elapsed.now(), most_rows)
+            self._drawn_at = self._clock()
+            self._draw_seconds = self._drawn_at - began
+        return self._drawn
 
     def drawn(self, now_seconds: float, most_rows: int) -> list[str]:
         """The region at a time."""

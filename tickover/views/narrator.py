@@ -26,7 +26,7 @@ from tickover.engine.events import (
 )
 from tickover.engine.plan import Op, Plan, PolicyViolation, Step
 from tickover.engine.provider import Severity
-from tickover.engine.urn import parse_urn
+from tickover.engine.urn import is_default_provider, parse_urn
 from tickover.engine.values import reveal
 from tickover.errors import TickoverError
 from tickover.views import details, policies, summary, tree
@@ -66,8 +66,12 @@ class Narrator:
         operation: str = "up",
         with_details: bool = False,
         show_secrets: bool = False,
+        is_policed: bool = False,
     ) -> None:
-        """operation: preview | up | destroy | refresh | drift | import. with_details: ``--diff``."""
+        """operation: preview | up | destroy | refresh | drift | import. with_details: ``--diff``.
+
+        is_policed: policies look at the plan, so that their silence is worth a line.
+        """
         self.look = look
         self.tells_steps = True  # False where a tree tells them
         self.planned = 0
@@ -83,7 +87,7 @@ class Narrator:
         self._positions: dict[str, str] = {}
         self._done: Counter[str] = Counter()
         self._is_broken = False
-        self._is_policed = False
+        self._is_policed = is_policed
         self._is_planning = True
         self._policies: dict[PolicyViolation, None] = {}  # heard
         self._policies_told: set[PolicyViolation] = set()
@@ -198,7 +202,11 @@ class Narrator:
             lines += ["", *cost] if lines else cost
         if lines:
             lines.append("")
-        return lines + summary.render(plan, self.look, self._operation)
+        lines += summary.render(plan, self.look, self._operation)
+        refusing = sorted({f"{v.pack}/{v.policy}" for v in found if v.level == "mandatory"})
+        if refusing:
+            lines.append(self.look.paint(f"Refused by policy: {', '.join(refusing)}.", "red"))
+        return lines
 
     def _policy(self, violation: PolicyViolation) -> list[str]:
         if violation in self._policies_told:
@@ -208,7 +216,8 @@ class Narrator:
 
     def _finished(self, event: StepFinished) -> list[str]:
         step = event.step
-        self._done[COUNTED_AS.get(step.op, step.op).value] += 1
+        if not is_default_provider(step.urn):
+            self._done[COUNTED_AS.get(step.op, step.op).value] += 1
         if is_quiet(step) or step.op is Op.REPLACE or not self.tells_steps:
             return []  # a replacement is told by its halves
         word = WORDS[step.op]
@@ -216,7 +225,10 @@ class Narrator:
         return [f"{head} {_called(step)} ({seconds_text(event.duration_seconds)})"]
 
     def _failed_step(self, event: StepFailed) -> list[str]:
-        step, text = event.step, clean(event.message).rstrip()
+        step = event.step
+        told = clean(event.message).rstrip()
+        # The head names the resource; without its URN, the same cause reads the same for all that it hits.
+        text = told.replace(f" [{step.urn}]", "")
         word = WORDS[step.op]
         head = self.look.paint("error: ", "red")
         head += f"{word.doing} {_called(step)} failed ({seconds_text(event.duration_seconds)})"
@@ -226,7 +238,7 @@ class Narrator:
         if first is not None and first.urn != step.urn:
             said = [f"as {word.doing} {_called(first)} did"]
         else:
-            said = ["as said above"] if text in self._told else text.splitlines()
+            said = ["as said above"] if told in self._told else text.splitlines()
         return [head, *(f"    {line}" for line in said), *self._where(step.urn)]
 
     def _causes(self) -> list[str]:
@@ -236,7 +248,7 @@ class Narrator:
             return []
         lines = ["", self.look.paint(f"{plural(failed, 'resource')} failed:", "red")]
         for text, steps in self._failed.items():
-            lines.append("    " + (text.splitlines() or ["without a reason"])[0])
+            lines.append("    " + (": ".join(text.splitlines()[:2]) or "without a reason"))
             names = [_called(step) for step in steps.values()]
             more = len(names) - _MOST_BEATS
             lines += [f"        {name}" for name in names[:_MOST_BEATS]]

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from tickover.engine.plan import Op, Plan, PolicyViolation, Step
+from tickover.engine.plan import Plan, PolicyViolation, Step
 from tickover.views.details import properties
 from tickover.views.differences import masked_alike
 from tickover.views.values import Hidden, marked_paths, masked, secret_paths, unknown_paths
-from tickover.views.words import HALVES, is_quiet, is_skipped, position_text
+from tickover.views.words import HALVES, is_drift, is_quiet, is_skipped, position_text
 
 FORMAT_VERSION = "1.1"
 
@@ -39,7 +39,7 @@ def document(
         "has_changes": plan.has_changes,
         "counts": dict(sorted(plan.counts.items())),
         "steps": [step_json(s) for s in plan.steps if s.op not in HALVES or s.urn not in whole],
-        "drift": [_drift(s) for s in plan.steps if s.op is Op.REFRESH and not is_quiet(s)],
+        "drift": [_drift(s) for s in plan.steps if is_drift(s) and not is_quiet(s)],
         "outputs": values_json(after),
         "outputs_unknown": unknown_paths(after),
         "outputs_secret": secret_paths(after),
@@ -60,7 +60,7 @@ def document(
 
 
 def step_json(step: Step) -> dict[str, Any]:
-    """One step of the document. Of a refresh, before and after are outputs; else they are inputs."""
+    """One step of the document. Of drift, before and after are outputs; else they are inputs."""
     old, new = properties(step)
     before, after = masked_alike(old, new)
     return {

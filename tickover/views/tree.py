@@ -155,7 +155,8 @@ def _line(cells: Cells, widths: list[int], style: str, look: Look, fold: bool) -
     before = len(start) + len(_GAP) + len(body) + len(last) + len(_GAP)
     body_style = style if style == "bold" else ""
     painted = look.paint(start, style) + _GAP + look.paint(body, body_style) + look.paint(last, style)
-    if not said or not fold or len(said) <= look.width - before:
+    is_head = style == "bold"
+    if not said or not fold or is_head or len(said) <= look.width - before:
         return [(painted + _GAP + said).rstrip()]
     # Long information goes below its resource, so that no column is cut.
     indent = " " * (len(start) + len(_GAP) + 6)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from tickover.engine.plan import Op, Step
+from tickover.engine.urn import is_default_provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,17 @@ def is_skipped(step: Step) -> bool:
     return bool(getattr(step, "skipped", False))
 
 
+def is_drift(step: Step) -> bool:
+    """True if the step takes over what was found in the world, and does nothing to it."""
+    return step.op is Op.REFRESH or any(r.startswith(("drifted:", "gone:")) for r in step.reasons)
+
+
 def is_quiet(step: Step) -> bool:
-    """True if nothing about the resource changes, so that a plan does not show it."""
-    if is_skipped(step):
+    """True if nothing about the resource changes, so that a plan does not show it.
+
+    What the engine declares for itself, default providers, is nobody's concern either.
+    """
+    if is_skipped(step) or is_default_provider(step.urn):
         return True
     if step.op is Op.REFRESH:
         return step.new is not None and not step.diff_keys and not step.detailed
@@ -95,8 +104,11 @@ def shown_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def position_text(position: str) -> str:
-    """``project:///app/__main__.py#12,4`` → ``app/__main__.py:12``; empty stays empty."""
+    """``project:///app/__main__.py#12,4`` → ``app/__main__.py:12``; empty stays empty, and so does a place
+    in an installed library, which nobody can edit."""
     path, _, line = position.partition("#")
     path = unquote(path.removeprefix("project:///").removeprefix("file://"))
     number = line.partition(",")[0]
+    if "/site-packages/" in path:
+        return ""
     return f"{path}:{number}" if number.isdigit() else path

@@ -1,7 +1,7 @@
 """Components whose schema is read from their annotations."""
 
 from enum import Enum
-from typing import Any, Optional, TypedDict
+from typing import Any, TypedDict
 
 import pulumi
 
@@ -17,19 +17,19 @@ class Size(TypedDict):
     """A nested input and output."""
 
     wide_mm: pulumi.Input[int]
-    high_mm: Optional[pulumi.Input[int]]
+    high_mm: pulumi.Input[int] | None
 
 
 class PartArgs(TypedDict):
     """Inputs of every shape."""
 
     label: pulumi.Input[str]
-    count: Optional[int]
-    grade: Optional[Grade]
-    size: Optional[pulumi.Input[Size]]
-    tags: Optional[pulumi.Input[dict[str, pulumi.Input[str]]]]
-    holes: Optional[pulumi.Input[list[pulumi.Input[int]]]]
-    anything: Optional[pulumi.Input[Any]]
+    count: int | None
+    grade: Grade | None
+    size: pulumi.Input[Size] | None
+    tags: pulumi.Input[dict[str, pulumi.Input[str]]] | None
+    holes: pulumi.Input[list[pulumi.Input[int]]] | None
+    anything: pulumi.Input[Any] | None
 
 
 class Part(pulumi.ComponentResource):
@@ -40,7 +40,7 @@ class Part(pulumi.ComponentResource):
     doubled: pulumi.Output[int]
     size: pulumi.Output[Size]
 
-    def __init__(self, name: str, args: PartArgs, opts: Optional[pulumi.ResourceOptions] = None) -> None:
+    def __init__(self, name: str, args: PartArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("parts:index:Part", name, {}, opts)
         given = {key: value.value if isinstance(value, Grade) else value for key, value in args.items()}
         stash = pulumi.Stash(f"{name}-stash", input=given, opts=pulumi.ResourceOptions(parent=self))
@@ -63,7 +63,7 @@ class Assembly(pulumi.ComponentResource):
 
     last: pulumi.Output[str]
 
-    def __init__(self, name: str, args: AssemblyArgs, opts: Optional[pulumi.ResourceOptions] = None) -> None:
+    def __init__(self, name: str, args: AssemblyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("parts:index:Assembly", name, {}, opts)
         before: list[pulumi.Resource] = []
         self.last = pulumi.Output.from_input("none")
@@ -84,5 +84,5 @@ class BrokenArgs(TypedDict):
 class Broken(pulumi.ComponentResource):
     """Raises in its constructor before it registers anything."""
 
-    def __init__(self, name: str, args: BrokenArgs, opts: Optional[pulumi.ResourceOptions] = None) -> None:
+    def __init__(self, name: str, args: BrokenArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         raise ValueError(f"{name} is broken: {args['reason']}")

@@ -24,10 +24,10 @@ _DYNAMIC_MODULE: Final = "pulumi.dynamic"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What plugins see of the project. root: its folder; environ: ours; config: JSON of the stack's
-    configuration as Pulumi passes it, empty for none."""
+    """What plugins see of the project. folder: of its program, where they run; environ: ours; config: JSON
+    of the stack's configuration as Pulumi passes it, empty for none."""
 
-    root: Path
+    folder: Path
     interpreter: Path
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     project: str = ""
@@ -63,19 +63,19 @@ def launch_of(
             argv = (str(found.path), engine_address)
         case Way.DYNAMIC:
             argv = (str(around.interpreter), "-u", "-m", _DYNAMIC_MODULE, engine_address)
-            _prepend(env, str(around.root))
+            _prepend(env, str(around.folder))
         case Way.FOLDER:
             argv, paths = _folder(found.path, around, engine_address)
             _prepend(env, *paths)
         case Way.ATTACH:
             raise ValueError("a provider that runs already is not started")
-    return Launch(name, argv, around.root, env, speaks=found.way is Way.DYNAMIC)
+    return Launch(name, argv, around.folder, env, speaks=found.way is Way.DYNAMIC)
 
 
 def _environment(around: Surroundings) -> dict[str, str]:
     env = dict(around.environ)
     if search := env.get("PYTHONPATH"):  # relative entries mean our folder, not the plugin's
-        env["PYTHONPATH"] = os.pathsep.join(str(around.root / p) for p in search.split(os.pathsep) if p)
+        env["PYTHONPATH"] = os.pathsep.join(str(around.folder / p) for p in search.split(os.pathsep) if p)
     for key, value in around.runtime_options.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         env[f"PULUMI_RUNTIME_{key.upper()}"] = text

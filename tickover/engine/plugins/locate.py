@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
@@ -71,13 +71,15 @@ class Way(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A plugin. path: of the binary or folder; port: of one that runs already; place: words for people."""
+    """A plugin. path: of the binary or folder; port: of one that runs already; place: words for people;
+    cached: its folder in the cache, if it lies there."""
 
     way: Way
     path: Path = Path()
     port: int = 0
     place: str = ""
     is_ambient: bool = False
+    cached: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +260,8 @@ def _cached(spec: PackageSpec, environ: Mapping[str, str], disk: Disk, looked: l
     found = _at(folder, spec.name, str(home), disk)
     if found is None:
         looked.append(f"{folder}: holds neither {binary_name(spec.name)} nor {PLUGIN_FILE}")
-    return found
+        return None
+    return replace(found, cached=chosen.path)
 
 
 def _choose(plugins: Sequence[Cached], wanted: str) -> Cached | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +30,9 @@ _LOG_THREADS: Final = 4
 
 class Plugins:
     """A `PluginSource`. engine_address: where the engine is served (see `serve.served`); empty: plugins get
-    a server of our own that takes their log lines and nothing else. project, runtime_options, config: what
-    the plugins' environment tells of the project."""
+    a server of our own that takes their log lines and nothing else. program: the folder or file of the
+    program, where plugins run; without it that is root. project, runtime_options, config: what the plugins'
+    environment tells of the project."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Plugins:
         environ: Mapping[str, str],
         interpreter: Path,
         *,
+        program: Path | None = None,
         project: str = "",
         runtime_options: Mapping[str, Any] | None = None,
         config: str = "",
@@ -48,8 +50,9 @@ class Plugins:
     ) -> None:
         self.engine_address = engine_address
         self._project_plugins = tuple(project_plugins)
+        folder = root if program is None else program if program.is_dir() else program.parent
         self._around = Surroundings(
-            root, interpreter, dict(environ), project, dict(runtime_options or {}), config
+            folder, interpreter, dict(environ), project, dict(runtime_options or {}), config
         )
         self._port_seconds = port_seconds
         self._guard = Guard()
@@ -73,6 +76,7 @@ class Plugins:
         if found.is_ambient and spec.name not in self._warned:
             self._warned.add(spec.name)
             log(Severity.WARNING, "", f"using pulumi-resource-{spec.name} from $PATH at {found.path}")
+        _mark_used(found)
         address = await self._address(log)
         process = None
         if found.way is not Way.ATTACH:
@@ -143,6 +147,13 @@ class _Lines:
 
 
 _SEVERITIES: Final = dict(enumerate((Severity.DEBUG, Severity.INFO, Severity.WARNING, Severity.ERROR)))
+
+
+def _mark_used(found: Found) -> None:
+    """Keep the note beside a cached plugin by which Pulumi tells which ones are out of use."""
+    if found.cached is not None:
+        with suppress(OSError):  # a cache that is only to be read serves as well
+            found.cached.with_name(f"{found.cached.name}.lastused").touch(mode=0o600)
 
 
 def _folder(found: Found) -> str:

@@ -8,4 +8,6 @@ def raises(args, report) -> None:
     raise LookupError(f"the rule broke at {args.name}")
 
 
-PolicyPack("broken", policies=[ResourceValidationPolicy("raises", "Breaks.", raises, EnforcementLevel.ADVISORY)])
+PolicyPack(
+    "broken", policies=[ResourceValidationPolicy("raises", "Breaks.", raises, EnforcementLevel.ADVISORY)]
+)

@@ -1,6 +1,12 @@
 """Rules about the inputs of stashes: one of each level."""
 
-from pulumi_policy import EnforcementLevel, PolicyPack, ReportViolation, ResourceValidationArgs, ResourceValidationPolicy
+from pulumi_policy import (
+    EnforcementLevel,
+    PolicyPack,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+)
 
 
 def advises(args: ResourceValidationArgs, report: ReportViolation) -> None:

@@ -20,7 +20,11 @@ PolicyPack(
             limit,
             EnforcementLevel.MANDATORY,
             PolicyConfigSchema(
-                {"most": {"type": "number", "default": 10}, "who": {"type": "string", "enum": ["ada", "bob"]}}, ["most"]
+                {
+                    "most": {"type": "number", "default": 10},
+                    "who": {"type": "string", "enum": ["ada", "bob"]},
+                },
+                ["most"],
             ),
         )
     ],

@@ -1,6 +1,12 @@
 """Remediations: they change the inputs before a resource is made."""
 
-from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationArgs, ResourceValidationPolicy, Secret
+from pulumi_policy import (
+    EnforcementLevel,
+    PolicyPack,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+    Secret,
+)
 
 
 def adds_tag(args: ResourceValidationArgs):
@@ -29,8 +35,12 @@ def checks(args: ResourceValidationArgs, report) -> None:
 PolicyPack(
     "repairs",
     policies=[
-        ResourceValidationPolicy("adds-tag", "Adds a tag.", remediate=adds_tag, enforcement_level=EnforcementLevel.REMEDIATE),
-        ResourceValidationPolicy("hides", "Hides.", remediate=hides, enforcement_level=EnforcementLevel.REMEDIATE),
+        ResourceValidationPolicy(
+            "adds-tag", "Adds a tag.", remediate=adds_tag, enforcement_level=EnforcementLevel.REMEDIATE
+        ),
+        ResourceValidationPolicy(
+            "hides", "Hides.", remediate=hides, enforcement_level=EnforcementLevel.REMEDIATE
+        ),
         ResourceValidationPolicy("has-tag", "Has a tag.", checks, EnforcementLevel.MANDATORY),
     ],
 )

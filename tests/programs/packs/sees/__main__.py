@@ -1,7 +1,5 @@
 """A rule that tells what it is given of a resource, as advice."""
 
-import os
-
 from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
 
 
@@ -17,7 +15,7 @@ def sees(args, report) -> None:
         f"create={opts.custom_timeouts.create_seconds:g}",
         f"provider={args.provider.name if args.provider else None}",
         f"secrets={opts.additional_secret_outputs}",
-        f"in {os.environ['PULUMI_ORGANIZATION']}/{os.environ['PULUMI_PROJECT']}/{os.environ['PULUMI_STACK']}",
+        f"tags={dict(args.stack_tags)}",
     ]
     report(" ".join(parts))
 

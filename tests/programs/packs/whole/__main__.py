@@ -1,6 +1,12 @@
 """Rules about a whole stack."""
 
-from pulumi_policy import EnforcementLevel, PolicyPack, ReportViolation, StackValidationArgs, StackValidationPolicy
+from pulumi_policy import (
+    EnforcementLevel,
+    PolicyPack,
+    ReportViolation,
+    StackValidationArgs,
+    StackValidationPolicy,
+)
 
 
 def crowded(args: StackValidationArgs, report: ReportViolation) -> None:

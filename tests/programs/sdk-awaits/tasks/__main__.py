@@ -19,6 +19,6 @@ async def forgotten():
 
 
 task = loop.create_task(later())
-loop.create_task(forgotten())
+running = {loop.create_task(forgotten())}
 pulumi.export("done", done)
 pulumi.export("task", task)

@@ -10,7 +10,11 @@ class Holder(pulumi.ComponentResource):
         super().__init__("sdk:index:Holder", name, None, opts)
         under = pulumi.ResourceOptions(parent=self)
         pulumi.Stash("inherits", input=1, opts=under)
-        pulumi.Stash("refuses", input=1, opts=pulumi.ResourceOptions(parent=self, protect=False, retain_on_delete=False))
+        pulumi.Stash(
+            "refuses",
+            input=1,
+            opts=pulumi.ResourceOptions(parent=self, protect=False, retain_on_delete=False),
+        )
 
 
 Holder(

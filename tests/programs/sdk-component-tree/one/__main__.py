@@ -7,7 +7,9 @@ class Leaf(pulumi.ComponentResource):
     """Registers an output."""
 
     def __init__(self, name, opts=None):
-        super().__init__("sdk:index:Leaf", name, {"given": name, "secret": pulumi.Output.secret("hush")}, opts)
+        super().__init__(
+            "sdk:index:Leaf", name, {"given": name, "secret": pulumi.Output.secret("hush")}, opts
+        )
         self.item = pulumi.Stash(f"{name}-item", input=name, opts=pulumi.ResourceOptions(parent=self))
         self.register_outputs({"item": self.item.output, "closed": pulumi.Output.secret(1), "none": None})
 

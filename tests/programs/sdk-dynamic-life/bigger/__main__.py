@@ -1,7 +1,16 @@
 """A dynamic resource with its whole life."""
 
 import pulumi
-from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
 
 
 class Boxes(ResourceProvider):
@@ -9,7 +18,9 @@ class Boxes(ResourceProvider):
 
     def check(self, olds, news):
         failures = [CheckFailure("size", "negative")] if news.get("size", 0) < 0 else []
-        return CheckResult({**news, "checked": True, "had": sorted(key for key in olds if key[0] != "_")}, failures)
+        return CheckResult(
+            {**news, "checked": True, "had": sorted(key for key in olds if key[0] != "_")}, failures
+        )
 
     def diff(self, id, olds, news):
         replaces = ["colour"] if olds["colour"] != news["colour"] else []

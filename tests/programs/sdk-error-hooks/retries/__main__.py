@@ -31,10 +31,17 @@ calls = []
 @pulumi.error_hook("again")
 def again(args):
     """Tries again as often as it is allowed."""
-    calls.append([args.name, args.failed_operation, len(args.errors), all("not yet" in e for e in args.errors)])
+    calls.append(
+        [args.name, args.failed_operation, len(args.errors), all("not yet" in e for e in args.errors)]
+    )
     return len(args.errors) < 5
 
 
-made = Thing(Slow(), "slow", {"attempts": None}, pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(on_error=[again])))
+made = Thing(
+    Slow(),
+    "slow",
+    {"attempts": None},
+    pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(on_error=[again])),
+)
 pulumi.export("attempts", made.attempts)
 pulumi.export("calls", made.attempts.apply(lambda _: calls))

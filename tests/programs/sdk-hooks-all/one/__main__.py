@@ -25,22 +25,38 @@ def read(properties):
 
 def note(name, args):
     """Notes a call with what it got."""
-    parts = {"new": args.new_inputs, "old": args.old_inputs, "newOut": args.new_outputs, "oldOut": args.old_outputs}
+    parts = {
+        "new": args.new_inputs,
+        "old": args.old_inputs,
+        "newOut": args.new_outputs,
+        "oldOut": args.old_outputs,
+    }
     shown = {key: read(value) for key, value in parts.items() if value is not None}
     say(f"{name} {args.name} {args.type} {bool(args.id)} {shown}")
 
 
 before = said()
 hooks = {}
-for moment in ("before_create", "after_create", "before_update", "after_update", "before_delete", "after_delete"):
+for moment in (
+    "before_create",
+    "after_create",
+    "before_update",
+    "after_update",
+    "before_delete",
+    "after_delete",
+):
 
     def callback(args, moment=moment):
         note(moment, args)
 
-    hooks[moment] = [ResourceHook(moment, callback, ResourceHookOptions(on_dry_run=moment == "before_create"))]
+    hooks[moment] = [
+        ResourceHook(moment, callback, ResourceHookOptions(on_dry_run=moment == "before_create"))
+    ]
 
 config = pulumi.Config()
 if config.get("item") != "no":
-    made = pulumi.Stash("item", input=config.get("value", "first"), opts=ResourceOptions(hooks=ResourceHookBinding(**hooks)))
+    made = pulumi.Stash(
+        "item", input=config.get("value", "first"), opts=ResourceOptions(hooks=ResourceHookBinding(**hooks))
+    )
     pulumi.export("during", made.output.apply(lambda _: said()))
 pulumi.export("before", before)

@@ -1,7 +1,7 @@
 """The create is done."""
 
 import pulumi
-from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
+from pulumi import ResourceHookBinding, ResourceOptions
 
 
 def said():
@@ -25,7 +25,12 @@ def read(properties):
 
 def note(name, args):
     """Notes a call with what it got."""
-    parts = {"new": args.new_inputs, "old": args.old_inputs, "newOut": args.new_outputs, "oldOut": args.old_outputs}
+    parts = {
+        "new": args.new_inputs,
+        "old": args.old_inputs,
+        "newOut": args.new_outputs,
+        "oldOut": args.old_outputs,
+    }
     shown = {key: read(value) for key, value in parts.items() if value is not None}
     say(f"{name} {args.name} {args.type} {bool(args.id)} {shown}")
 

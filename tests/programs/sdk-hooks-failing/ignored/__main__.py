@@ -1,7 +1,7 @@
 """The hook fails, the update goes on."""
 
 import pulumi
-from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
+from pulumi import ResourceHookBinding, ResourceHookOptions, ResourceOptions
 
 
 def said():
@@ -25,7 +25,12 @@ def read(properties):
 
 def note(name, args):
     """Notes a call with what it got."""
-    parts = {"new": args.new_inputs, "old": args.old_inputs, "newOut": args.new_outputs, "oldOut": args.old_outputs}
+    parts = {
+        "new": args.new_inputs,
+        "old": args.old_inputs,
+        "newOut": args.new_outputs,
+        "oldOut": args.old_outputs,
+    }
     shown = {key: read(value) for key, value in parts.items() if value is not None}
     say(f"{name} {args.name} {args.type} {bool(args.id)} {shown}")
 
@@ -36,4 +41,8 @@ def fails(args):
     raise RuntimeError(f"hook of {args.name} says no")
 
 
-pulumi.Stash("item", input=3, opts=ResourceOptions(hooks=ResourceHookBinding(before_update=[fails], before_delete=[fails])))
+pulumi.Stash(
+    "item",
+    input=3,
+    opts=ResourceOptions(hooks=ResourceHookBinding(before_update=[fails], before_delete=[fails])),
+)

@@ -1,7 +1,7 @@
 """Many ways to say it."""
 
 import pulumi
-from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
+from pulumi import ResourceHook, ResourceHookBinding, ResourceOptions
 
 
 def said():
@@ -25,7 +25,12 @@ def read(properties):
 
 def note(name, args):
     """Notes a call with what it got."""
-    parts = {"new": args.new_inputs, "old": args.old_inputs, "newOut": args.new_outputs, "oldOut": args.old_outputs}
+    parts = {
+        "new": args.new_inputs,
+        "old": args.old_inputs,
+        "newOut": args.new_outputs,
+        "oldOut": args.old_outputs,
+    }
     shown = {key: read(value) for key, value in parts.items() if value is not None}
     say(f"{name} {args.name} {args.type} {bool(args.id)} {shown}")
 
@@ -51,14 +56,26 @@ def add(args):
     if args.name != "transformed":
         return None
     binding = ResourceHookBinding(after_create=[shared])
-    return pulumi.ResourceTransformResult(args.props, ResourceOptions.merge(args.opts, ResourceOptions(hooks=binding)))
+    return pulumi.ResourceTransformResult(
+        args.props, ResourceOptions.merge(args.opts, ResourceOptions(hooks=binding))
+    )
 
 
 shared(pulumi.ResourceHookArgs("urn", "id", "called by hand", "type"))
 pulumi.runtime.register_resource_transform(add)
-one = pulumi.Stash("one", input=pulumi.Output.secret("hush"), opts=ResourceOptions(hooks=ResourceHookBinding(after_create=[shared, ResourceHook("slow", slow)])))
-two = pulumi.Stash("transformed", input=[one.output, "two"], opts=ResourceOptions(hooks=ResourceHookBinding(before_create=[plain]), depends_on=[one]))
-after_two = ResourceOptions(hooks=ResourceHookBinding(before_create=[shared], after_create=[shared]), depends_on=[two])
+one = pulumi.Stash(
+    "one",
+    input=pulumi.Output.secret("hush"),
+    opts=ResourceOptions(hooks=ResourceHookBinding(after_create=[shared, ResourceHook("slow", slow)])),
+)
+two = pulumi.Stash(
+    "transformed",
+    input=[one.output, "two"],
+    opts=ResourceOptions(hooks=ResourceHookBinding(before_create=[plain]), depends_on=[one]),
+)
+after_two = ResourceOptions(
+    hooks=ResourceHookBinding(before_create=[shared], after_create=[shared]), depends_on=[two]
+)
 holder = pulumi.ComponentResource("sdk:index:Holder", "holder", {"a": 1}, after_two)
 child = pulumi.Stash("child", input=1, opts=ResourceOptions(parent=holder, depends_on=[two]))
 holder.register_outputs({"child": child.output})

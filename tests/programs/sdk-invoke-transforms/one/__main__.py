@@ -15,5 +15,7 @@ def redirect(args):
 
 
 pulumi.runtime.register_invoke_transform(redirect)
-found = pulumi.runtime.invoke_output("pulumi:pulumi:getResource", {"urn": other.urn}, pulumi.InvokeOutputOptions(depends_on=[known]))
+found = pulumi.runtime.invoke_output(
+    "pulumi:pulumi:getResource", {"urn": other.urn}, pulumi.InvokeOutputOptions(depends_on=[known])
+)
 pulumi.export("found", found["state"]["output"])

@@ -36,7 +36,9 @@ pulumi.export("path", str(pathlib.PurePosixPath("a") / "b"))
 pulumi.export("date", datetime.date(2020, 1, 2).isoformat())
 pulumi.export("secret", pulumi.Output.secret("hush"))
 pulumi.export("secretMap", pulumi.Output.secret({"a": [1, {"b": "hush"}]}))
-pulumi.export("nestedSecret", {"open": 1, "closed": pulumi.Output.secret("hush"), "list": [pulumi.Output.secret(1)]})
+pulumi.export(
+    "nestedSecret", {"open": 1, "closed": pulumi.Output.secret("hush"), "list": [pulumi.Output.secret(1)]}
+)
 pulumi.export("secretInSecret", pulumi.Output.secret({"in": pulumi.Output.secret("hush")}))
 pulumi.export("unsecreted", pulumi.Output.unsecret(pulumi.Output.secret("open")))
 pulumi.export("asset", pulumi.StringAsset("words"))

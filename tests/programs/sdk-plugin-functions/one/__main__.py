@@ -9,8 +9,13 @@ own = pulumi.ProviderResource("tools", "own", {"setting": "x"})
 pulumi.export("plain", invoke_output("tools:index:add", {"a": 1, "b": 2}))
 pulumi.export("late", invoke_output("tools:index:add", {"a": number.output, "b": 2})["sum"])
 pulumi.export("secret", invoke_output("tools:index:add", {"a": secret, "b": 2}))
-pulumi.export("own", invoke_output("tools:index:add", {"a": 5, "b": 2}, pulumi.InvokeOutputOptions(provider=own)))
-pulumi.export("after", invoke_output("tools:index:add", {"a": 7, "b": 2}, pulumi.InvokeOutputOptions(depends_on=[number])))
+pulumi.export(
+    "own", invoke_output("tools:index:add", {"a": 5, "b": 2}, pulumi.InvokeOutputOptions(provider=own))
+)
+pulumi.export(
+    "after",
+    invoke_output("tools:index:add", {"a": 7, "b": 2}, pulumi.InvokeOutputOptions(depends_on=[number])),
+)
 
 
 async def main():

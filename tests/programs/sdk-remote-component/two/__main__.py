@@ -15,6 +15,8 @@ class Part(pulumi.ComponentResource):
 
 
 base = pulumi.Stash("base", input={"name": "ada", "n": 3})
-plain = Part("plain", label="other", count=5, opts=pulumi.ResourceOptions(protect=False, retain_on_delete=True))
+plain = Part(
+    "plain", label="other", count=5, opts=pulumi.ResourceOptions(protect=False, retain_on_delete=True)
+)
 renamed = Part("renamed", label="hush", opts=pulumi.ResourceOptions(aliases=[pulumi.Alias(name="secret")]))
 pulumi.export("labels", [plain.label, renamed.label])

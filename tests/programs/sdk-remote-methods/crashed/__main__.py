@@ -10,7 +10,13 @@ class Bench(pulumi.ComponentResource):
     kinds: pulumi.Output[dict]
 
     def __init__(self, name, opts=None, **props):
-        super().__init__("tools:index:Bench", name, {"told": None, "kinds": None, "plain": None, **props}, opts, remote=True)
+        super().__init__(
+            "tools:index:Bench",
+            name,
+            {"told": None, "kinds": None, "plain": None, **props},
+            opts,
+            remote=True,
+        )
 
     def method(self, name, **args):
         """Calls a method."""

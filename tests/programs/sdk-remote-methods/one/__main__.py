@@ -10,7 +10,13 @@ class Bench(pulumi.ComponentResource):
     kinds: pulumi.Output[dict]
 
     def __init__(self, name, opts=None, **props):
-        super().__init__("tools:index:Bench", name, {"told": None, "kinds": None, "plain": None, **props}, opts, remote=True)
+        super().__init__(
+            "tools:index:Bench",
+            name,
+            {"told": None, "kinds": None, "plain": None, **props},
+            opts,
+            remote=True,
+        )
 
     def method(self, name, **args):
         """Calls a method."""
@@ -21,7 +27,8 @@ base = pulumi.Stash("base", input="ada")
 bench = Bench("bench", value=1)
 greeting = bench.method("greet", who="you")
 pulumi.export("greeting", greeting["greeting"])
-pulumi.export("late", bench.method("greet", who=base.output)["greeting"])
+pulumi.export("early", greeting["greeting"].apply(len))
 pulumi.export("hidden", bench.method("hide", who="hush"))
 pulumi.export("secret", bench.method("greet", who=pulumi.Output.secret("hush")))
-pulumi.Stash("user", input=greeting["greeting"])
+late = bench.method("greet", who=base.output)["greeting"]
+pulumi.Stash("user", input=late)

@@ -24,5 +24,11 @@ def mark(args):
 pulumi.runtime.register_resource_transform(mark)
 number = pulumi.Stash("number", input=2)
 site = pulumi.ComponentResource("sdk:index:Site", "site")
-assembly = Part("assembly", pulumi.ResourceOptions(parent=site, depends_on=[number]), kind="Assembly", parts=2, names=["a", "b"])
+assembly = Part(
+    "assembly",
+    pulumi.ResourceOptions(parent=site, depends_on=[number]),
+    kind="Assembly",
+    parts=2,
+    names=["a", "b"],
+)
 pulumi.Stash("last", input=assembly.urn, opts=pulumi.ResourceOptions(depends_on=[assembly]))

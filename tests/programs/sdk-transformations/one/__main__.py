@@ -17,7 +17,9 @@ def mark(text):
 
 def protect(args):
     """Options from a transformation."""
-    merged = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(retain_on_delete=True, ignore_changes=["x"]))
+    merged = pulumi.ResourceOptions.merge(
+        args.opts, pulumi.ResourceOptions(retain_on_delete=True, ignore_changes=["x"])
+    )
     return pulumi.ResourceTransformationResult(args.props, merged)
 
 
@@ -26,4 +28,6 @@ holder = pulumi.ComponentResource(
     "sdk:index:Holder", "holder", None, pulumi.ResourceOptions(transformations=[mark("holder"), protect])
 )
 pulumi.Stash("alone", input=["own"])
-pulumi.Stash("child", input=["own"], opts=pulumi.ResourceOptions(parent=holder, transformations=[mark("self")]))
+pulumi.Stash(
+    "child", input=["own"], opts=pulumi.ResourceOptions(parent=holder, transformations=[mark("self")])
+)

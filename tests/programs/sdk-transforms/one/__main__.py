@@ -14,7 +14,9 @@ def mark(text):
         await asyncio.sleep(0)
         if args.type_ != "pulumi:index:Stash" or not isinstance(args.props["input"], list):
             return None
-        return pulumi.ResourceTransformResult({**args.props, "input": [*args.props["input"], f"{text}:{args.name}"]}, args.opts)
+        return pulumi.ResourceTransformResult(
+            {**args.props, "input": [*args.props["input"], f"{text}:{args.name}"]}, args.opts
+        )
 
     return transform
 
@@ -42,7 +44,9 @@ def secret(args):
     if args.name == "closed":
         return pulumi.ResourceTransformResult({"input": pulumi.Output.secret(args.props["input"])}, args.opts)
     if args.name == "opened":
-        return pulumi.ResourceTransformResult({"input": pulumi.Output.unsecret(args.props["input"])}, args.opts)
+        return pulumi.ResourceTransformResult(
+            {"input": pulumi.Output.unsecret(args.props["input"])}, args.opts
+        )
     if args.name == "pointed":
         return pulumi.ResourceTransformResult({"input": alone.output}, args.opts)
     return None
@@ -51,9 +55,13 @@ def secret(args):
 alone = pulumi.Stash("alone", input=["own"])
 pulumi.runtime.register_resource_transform(mark("stack"))
 pulumi.runtime.register_stack_transform(secret)
-holder = pulumi.ComponentResource("sdk:index:Holder", "holder", None, pulumi.ResourceOptions(transforms=[mark("holder")]))
+holder = pulumi.ComponentResource(
+    "sdk:index:Holder", "holder", None, pulumi.ResourceOptions(transforms=[mark("holder")])
+)
 child = pulumi.Stash(
-    "child", input=["own"], opts=pulumi.ResourceOptions(parent=holder, transforms=[mark("self"), options], protect=False)
+    "child",
+    input=["own"],
+    opts=pulumi.ResourceOptions(parent=holder, transforms=[mark("self"), options], protect=False),
 )
 pulumi.Stash("closed", input="text")
 pulumi.Stash("opened", input=pulumi.Output.secret("text"))

@@ -1,6 +1,7 @@
 """Says where it runs."""
 
 import os
+import pathlib
 
 import helper
 import pulumi
@@ -8,4 +9,4 @@ import pulumi
 pulumi.export("folder", os.path.basename(os.getcwd()))
 pulumi.export("root is parent", os.path.samefile(pulumi.get_root_directory(), ".."))
 pulumi.export("helped", helper.VALUE)
-pulumi.export("data", open("data.txt", encoding="utf-8").read())
+pulumi.export("data", pathlib.Path("data.txt").read_text(encoding="utf-8"))
