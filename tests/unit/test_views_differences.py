@@ -13,6 +13,7 @@ from tests.support import engine_values
 from tests.support.cli_golden import check_golden
 from tickover.engine.plan import Op, Plan
 from tickover.engine.provider import DiffKind, PropertyDiff
+from tickover.engine.state import ResourceState
 from tickover.engine.values import UNKNOWN, Archive, Asset, ResourceReference, Secret
 from tickover.views import details
 from tickover.views.differences import changes, masked_alike
@@ -175,8 +176,8 @@ def test_source_positions(position: str, text: str) -> None:
 # --- the diff view -----------------------------------------------------------------------------------------
 
 
-def rich_plan() -> Plan:
-    """Everything that the diff view knows to say."""
+def rich_states() -> tuple[ResourceState, ResourceState]:
+    """A resource before and after, with every kind of value."""
     old = plans.state(
         KIND,
         "store",
@@ -207,6 +208,12 @@ def rich_plan() -> Plan:
             "address": "https://an.address.that.is/rather/long/and/so/it/goes/off",
         },
     )
+    return old, new
+
+
+def rich_plan() -> Plan:
+    """Everything that the diff view knows to say."""
+    old, new = rich_states()
     changed = plans.step(
         Op.REPLACE,
         KIND,

@@ -280,6 +280,7 @@ def _stray(context: dict[str, Any]) -> str:
 def _execute(main: Path) -> None:
     # Named as Pulumi names it, since dynamic providers carry the name along into the state.
     name = "." if main.is_dir() else main.name
+    sys.path_importer_cache.pop(name, None)  # of another run, in another folder
     try:
         runpy.run_path(name, run_name="__main__")
     except SystemExit as error:
