@@ -21,10 +21,25 @@ from tests.support.real_pulumi import Workspace, cli_binary
 _BASE: Final = "https://github.com/pulumi/pulumi/blob/master/sdk/go/common/apitype/"
 # The CLI writes these into version 3 as well; the schema that it ships does not know them.
 _NEWER: Final = frozenset(
-    "created deletedWith hideDiff ignoreChanges modified refreshBeforeUpdate replaceOnChanges replaceWith"
-    " replacementTrigger resourceHooks retainOnDelete sourcePosition stackTrace taint viewOf".split()
+    [
+        "created",
+        "deletedWith",
+        "hideDiff",
+        "ignoreChanges",
+        "modified",
+        "refreshBeforeUpdate",
+        "replaceOnChanges",
+        "replaceWith",
+        "replacementTrigger",
+        "resourceHooks",
+        "retainOnDelete",
+        "sourcePosition",
+        "stackTrace",
+        "taint",
+        "viewOf",
+    ]
 )
-_ZEROS: Final = re.compile(r"\.?0+Z$")
+_ZEROS: Final = re.compile(r"(\.\d*?)0*Z$")
 _KEPT: Final = ("version", "features", "deployment.resources", "deployment.secrets_providers.type")
 
 
@@ -98,4 +113,8 @@ def differences(place: str, before: Any, after: Any) -> list[tuple[str, str, str
 
 def _instant(value: Any) -> Any:
     """A time without the zeros that its fraction ends with: the CLI leaves them out."""
-    return _ZEROS.sub("Z", value) if isinstance(value, str) and value.endswith("Z") else value
+    return (
+        _ZEROS.sub(lambda found: found[1].rstrip(".") + "Z", value)
+        if isinstance(value, str) and value.endswith("Z")
+        else value
+    )

@@ -74,7 +74,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
     monkeypatch.setattr(operations, "preview", preview)
     monkeypatch.setattr(operations, "up", played.run)
-    monkeypatch.setattr(operations, "destroy", played.run)
+    monkeypatch.setattr(operations, "destroy", refresh)
     monkeypatch.setattr(operations, "refresh", refresh)
     return played
 

@@ -27,7 +27,7 @@ from tickover.views.jsonlines import JsonLines, version_line
 from tickover.views.narrator import Narrator
 from tickover.views.plan_document import document
 from tickover.views.summary import change_count
-from tickover.views.terminal import plural
+from tickover.views.terminal import plural, write_lines
 from tickover.views.view import View, Views, for_people
 from tickover.views.words import WORDS
 
@@ -152,8 +152,14 @@ def _operate(session: Session, options: Options, operation: str, run: _Run) -> i
         chosen: list[View] = [findings, *streams]
         if not options.as_json:
             lines = money_view.cost_lines(price)
-            told_as = "drift" if options.preview_only else operation
-            narrator = Narrator(session.look, lines, operation=told_as, with_details=options.details)
+            narrator = Narrator(
+                session.look,
+                lines,
+                operation=_told_as(options, operation),
+                with_details=options.details,
+                show_secrets=options.show_secrets,
+                is_policed=bool(options.policy_packs),
+            )
             chosen.append(for_people(sys.stdout, narrator))
         views = Views(chosen)
         request = _request(session, options, stack, views)
@@ -170,7 +176,7 @@ def _operate(session: Session, options: Options, operation: str, run: _Run) -> i
     if options.save_plan is not None and outcome.exit_code is Exit.OK:
         from tickover.commands.requests import keep_plan
 
-        keep_plan(session, stack, outcome, options.save_plan)
+        keep_plan(session, stack, outcome, options)
     if operation == "preview" and options.as_json:
         is_failed = outcome.exit_code is not Exit.OK
         session.say_json(document(outcome.plan, price(outcome.plan), findings.found, errored=is_failed))
@@ -311,14 +317,20 @@ def _confirm(session: Session, options: Options, operation: str, interrupts: Int
         interrupts.unwatch()
         try:
             # Blocking is right here: nothing else is to happen until the person has answered.
-            return _ask(session, operation, plan)
+            return _ask(session, operation, plan, options.show_secrets)
         finally:
             interrupts.watch()
 
     return confirm
 
 
-def _ask(session: Session, operation: str, plan: Plan) -> bool:
+def _told_as(options: Options, operation: str) -> str:
+    if not options.preview_only:
+        return operation
+    return "drift" if operation == "refresh" else "preview"
+
+
+def _ask(session: Session, operation: str, plan: Plan, show_secrets: bool) -> bool:
     while True:
         try:
             answer = input(f"\nPerform this {operation}? [yes/no/details]: ").strip().lower()
@@ -330,7 +342,7 @@ def _ask(session: Session, operation: str, plan: Plan) -> bool:
         if answer in ("no", "n"):
             return False
         if answer in ("details", "d"):
-            session.say(*details.render(plan, session.look))
+            write_lines(sys.stdout, details.render(plan, session.look, show_secrets=show_secrets))
 
 
 def _exit_code(session: Session, options: Options, outcome: Outcome) -> int:

@@ -16,6 +16,7 @@ from tickover.commands.session import Session
 from tickover.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tickover.commands.deploy import Options
     from tickover.engine.operations import Outcome
     from tickover.engine.packages import PluginSource
     from tickover.engine.provider import ProviderFactory
@@ -55,17 +56,25 @@ def saved_plan(session: Session, stack: str, path: Path | None) -> SavedPlan | N
         raise ConfigError(
             "no-such-path", "Plan cannot be read", f"{path}: {error.strerror}.", str(path)
         ) from error
-    return from_bytes(data, session.keyring(stack).default(), str(path))
+    return from_bytes(data, session.keyring(stack).for_provider, str(path))
 
 
-def keep_plan(session: Session, stack: str, outcome: Outcome, path: Path) -> None:
+def keep_plan(session: Session, stack: str, outcome: Outcome, options: Options) -> None:
     """Write the plan of a preview."""
     from tickover.engine.files import write_atomic
     from tickover.engine.savedplan import saved_plan as made
     from tickover.engine.savedplan import to_bytes
 
-    assert outcome.binding is not None
+    path = options.save_plan
+    assert outcome.binding is not None and path is not None
+    flags = {
+        "targets": [*options.targets, *options.target_replaces],
+        "excludes": list(options.excludes),
+        "replaces": [*options.replaces, *options.target_replaces],
+        "refresh": options.refresh,
+        "policy_packs": [p.name for p in options.policy_packs],
+    }
     created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    plan = made(outcome.plan, outcome.goals, outcome.binding, created=created)
-    write_atomic(path, to_bytes(plan, session.keyring(stack).default()), mode=0o600)
+    plan = made(outcome.plan, outcome.goals, outcome.binding, created=created, options=flags)
+    write_atomic(path, to_bytes(plan, session.keyring(stack).for_provider(None)), mode=0o600)
     session.note(f"The plan is kept in {path}. Apply it with: tickover up -s {stack} --plan {path}")

@@ -7,7 +7,7 @@ terminal.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from tickover.engine.analyzer import PolicyPacks
 from tickover.engine.backend import engine_version
@@ -23,7 +23,7 @@ from tickover.engine.provider import Severity
 from tickover.engine.refresher import refreshed
 from tickover.engine.removals import Seen, refuse_protected, removals, remove, unprotected
 from tickover.engine.request import Outcome, Request
-from tickover.engine.savedplan import bind, moved, program_files, refused
+from tickover.engine.savedplan import Binding, SavedPlan, bind, moved, program_files, refused
 from tickover.engine.targeting import not_found
 from tickover.engine.urn import is_provider_type, parse_urn
 from tickover.engine.values import reveal
@@ -188,32 +188,46 @@ async def _with_packs(
 
 async def _planned(op: Operation) -> Plan:
     """The plan, bound to what it was made from, and held to the saved one if there is one."""
-    plan = await plan_program(op)
     saved = op.request.saved_plan
-    project, request = op.request.project, op.request
-    config, secret_keys = op.config or ({}, ())
-    op.binding = bind(
+    if saved is not None and _has_moved(op, saved, saved.binding.providers):
+        return _nothing(op)
+    plan = await plan_program(op)
+    providers = {
+        parse_urn(urn).type.rpartition(":")[2]: str(reveal(goal.inputs.get("version", "")))
+        for urn, goal in op.goals.items()
+        if is_provider_type(goal.type)
+    }
+    if saved is not None:
+        _has_moved(op, saved, providers)
+    else:
+        op.binding = _bound(op, providers, "")
+    return plan
+
+
+def _has_moved(op: Operation, saved: SavedPlan, providers: Mapping[str, str]) -> bool:
+    """True, and reported, if the plan does not fit what is there now."""
+    reasons = moved(saved.binding, _bound(op, providers, saved.binding.config_salt))
+    if reasons:
+        op.failures.clear()  # what follows from the move is no news
+        op.failures.add("", refused(saved, reasons))
+    return bool(reasons)
+
+
+def _bound(op: Operation, providers: Mapping[str, str], salt: str) -> Binding:
+    project = op.request.project
+    program = program_run(op, True)
+    return bind(
         project.name,
-        request.stack,
+        op.request.stack,
         state=op.loaded.digest if op.loaded is not None else "",
-        config=config,
-        secret_keys=secret_keys,
+        config=program.config,
+        secret_keys=program.secret_keys,
         program=program_files(project.root, project.main),
-        providers={
-            parse_urn(urn).type.rpartition(":")[2]: str(reveal(goal.inputs.get("version", "")))
-            for urn, goal in op.goals.items()
-            if is_provider_type(goal.type)
-        },
+        providers=providers,
         tool=engine_version(),
-        salt=saved.binding.config_salt if saved is not None else "",
+        salt=salt,
         state_time=op.deployment.time,
     )
-    if saved is not None:
-        reasons = moved(saved.binding, op.binding)
-        if reasons:
-            op.failures.clear()  # what follows from the move is no news
-            op.failures.add("", refused(saved, reasons))
-    return plan
 
 
 def _nothing(op: Operation) -> Plan:

@@ -133,7 +133,7 @@ _MOUNT: Final[Mapping[str, Field]] = {
 _PORT: Final[Mapping[str, Field]] = {
     "internal": Field(Kind.NUMBER, required=True, least=1),
     "external": Field(Kind.NUMBER, least=0),
-    "ip": Field(default="0.0.0.0"),  # noqa: S104 - the plugin's own default, what Docker does without one
+    "ip": Field(default="0.0.0.0"),
     "protocol": Field(default="tcp", fits="tcp|udp|sctp", says="tcp, udp or sctp"),
 }
 _VOLUME_MOUNT: Final[Mapping[str, Field]] = {
