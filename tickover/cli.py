@@ -16,6 +16,7 @@ import typer
 
 from tickover.cli_operate import add_operations
 from tickover.cli_options import PLAIN, AsJson, Nas, Stack, session
+from tickover.cli_plugin import import_, plugin_app
 from tickover.cli_stack import config_app, stack_app
 
 app = typer.Typer(
@@ -28,8 +29,10 @@ host_app = typer.Typer(help="The host of this project: start, stop, status, run.
 model_app = typer.Typer(help="Models on the NAS: pull, ls.", **PLAIN)
 app.add_typer(host_app, name="host")
 add_operations(app)
+app.command("import")(import_)
 app.add_typer(stack_app, name="stack")
 app.add_typer(config_app, name="config")
+app.add_typer(plugin_app, name="plugin")
 app.add_typer(model_app, name="model")
 
 

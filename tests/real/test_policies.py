@@ -67,8 +67,12 @@ PolicyPack("paint", policies=[
 CASES = {
     "advisory": ({"no-red": "advisory"}, True, True, "red"),
     "mandatory": ({"no-red": "mandatory"}, False, False, None),
-    "mandatory of another colour": ({"no-red": {"enforcementLevel": "mandatory", "colour": "pink"}},)
-    + (True, True, "red"),
+    "mandatory of another colour": (
+        {"no-red": {"enforcementLevel": "mandatory", "colour": "pink"}},
+        True,
+        True,
+        "red",
+    ),
     "remediate": ({"no-red": "remediate"}, True, True, "green"),
     "remediate what the rule still forbids": (
         {"no-red": {"enforcementLevel": "remediate", "colour": "green"}},
@@ -145,5 +149,4 @@ def test_packs_and_configs_must_be_as_many(tmp_path):
         two = space.operate(
             engine, "preview", "--policy-pack", pack, "--policy-pack", pack, *config, check=False
         )
-        none = space.operate(engine, "preview", *config, check=False)
-        assert (engine, two.code != 0, none.code != 0) == (engine, True, True), two.told() + none.told()
+        assert two.code != 0, two.told()

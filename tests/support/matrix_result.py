@@ -7,7 +7,9 @@ Never: runs anything.
 
 from __future__ import annotations
 
+import base64
 import difflib
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -32,6 +34,7 @@ _KNOWN_UUIDS: Final = frozenset(
         "8ad145fe-0d11-4827-bfd7-1abcbf086f5c",
     }
 )
+_PICKLE: Final = "__provider"
 _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
 
 
@@ -62,9 +65,9 @@ class StepResult:
 
 def normalised(deployment: Mapping[str, Any], folder: Path) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Resources and pending operations, sorted, without what may differ."""
-    raw = [_resource(one) for one in deployment.get("resources") or ()]
+    raw = [_resource(one, folder) for one in deployment.get("resources") or ()]
     pending = [
-        {"type": one["type"], "resource": _resource(one["resource"])}
+        {"type": one["type"], "resource": _resource(one["resource"], folder)}
         for one in deployment.get("pending_operations") or ()
     ]
     ids = _Ids()
@@ -100,7 +103,7 @@ def _order(resource: Mapping[str, Any]) -> tuple[str, bool, str]:
     return resource["urn"], bool(resource.get("delete")), anonymous
 
 
-def _resource(resource: Mapping[str, Any]) -> dict[str, Any]:
+def _resource(resource: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for key, value in resource.items():
         if key in _VARYING or (key != "inputs" and key != "outputs" and _is_empty(value)):
@@ -108,12 +111,23 @@ def _resource(resource: Mapping[str, Any]) -> dict[str, Any]:
         kept[key] = sorted(value) if key in _SORTED else value
     for key in ("inputs", "outputs"):
         kept[key] = _value(resource.get(key) or {})
+        if _PICKLE in kept[key]:
+            kept[key][_PICKLE] = _pickled(kept[key][_PICKLE], folder)
     by_property = {
         name: sorted(urns or ()) for name, urns in (kept.pop("propertyDependencies", None) or {}).items()
     }
     if any(by_property.values()):
         kept["propertyDependencies"] = {name: urns for name, urns in by_property.items() if urns}
     return kept
+
+
+def _pickled(value: Any, folder: Path) -> Any:
+    """A dynamic provider's code by its hash; it holds the names of its files."""
+    text = value["secret"] if isinstance(value, dict) and "secret" in value else value
+    if not isinstance(text, str):
+        return value
+    code = base64.b64decode(text).replace(str(folder).encode(), b"<folder>")
+    return {"secret": text is not value, "code": hashlib.sha256(code).hexdigest()}
 
 
 def _is_empty(value: Any) -> bool:

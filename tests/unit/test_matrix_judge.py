@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def test_secrets_are_compared_by_what_they_hide():
         )
         == []
     )
+
+
+def test_the_code_of_a_dynamic_provider_may_lie_in_another_folder_and_nothing_else():
+    def made(folder, code):
+        pickled = base64.b64encode(f"{folder}/__main__.py {code}".encode()).decode()
+        return result(resource("a", inputs={"__provider": pickled}), folder=folder)
+
+    assert difference(made("/one", "x"), made("/two", "x"), {}) == []
+    assert difference(made("/one", "x"), made("/two", "y"), {}) != []
 
 
 def test_counts_of_both_streams(tmp_path):

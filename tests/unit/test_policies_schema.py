@@ -138,3 +138,10 @@ def test_files_are_for_packs_in_their_order(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         paired_files(packs, files[0])
     assert "in the same order" in caught.value.hint
+
+
+def test_a_wrong_value_is_told_though_the_policy_is_off():
+    policy = DeclaredPolicy("size", "disabled", {"most": {"type": "integer"}}, ("least",))
+    assert effective([policy], {}, PolicyFile("f"))["size"].level == "disabled"
+    with pytest.raises(ConfigError, match=r"size\.most: must be of type integer"):
+        effective([policy], {}, parse_policy_file({"size": {"most": "two"}}, "f"))

@@ -75,8 +75,8 @@ class Options:
 def operate(name: str, session: Session, options: Options) -> int:
     """`tickover preview`, `up`, `refresh` or `destroy`."""
     if name != "preview" and not options.preview_only:
-        _require_consent(options)
-    return _operate(session, options, name, _RUNS[name](options))
+        require_consent(options)
+    return operated(session, options, name, _RUNS[name](options))
 
 
 def _preview(options: Options) -> _Run:
@@ -135,7 +135,8 @@ def cancel(session: Session, stack: str | None, *, yes: bool) -> int:
 # --- one operation -------------------------------------------------------------------------------------
 
 
-def _require_consent(options: Options) -> None:
+def require_consent(options: Options) -> None:
+    """Raises ConfigError where a question would have to be asked and cannot be."""
     if options.yes or options.expect_no_changes:
         return
     if options.as_json:
@@ -143,7 +144,8 @@ def _require_consent(options: Options) -> None:
     require_terminal()
 
 
-def _operate(session: Session, options: Options, operation: str, run: _Run) -> int:
+def operated(session: Session, options: Options, operation: str, run: _Run) -> int:
+    """Do it with its views, and say how it ended."""
     stack = session.stack(options.stack)
     price = money_view.pricer()
     findings = Findings()

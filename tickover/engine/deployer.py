@@ -321,6 +321,16 @@ class Deployer:
         self._enter(order, state, steps)
         return state
 
+    async def take_in(self, goal: Goal) -> ResourceState:
+        """An existing object, without a program that declares what it should be."""
+        if not goal.custom:
+            state = await self.acts.component(Order(goal, None, {}, Decision(Choice.CREATE)))
+            order = Order(goal, None, {}, Decision(Choice.CREATE, reasons=("imported",)))
+            self._enter(order, state, (order.step(Op.IMPORT, state),))
+            return state
+        async with self.limit:
+            return await self._import(goal, None, self.providers.of(goal.provider, goal.urn))
+
     async def _reread(self, old: ResourceState) -> ResourceState | None:
         return await read_again(old, self.providers, self.prior.providers)
 

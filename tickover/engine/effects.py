@@ -253,4 +253,6 @@ def needs_provider(resource: ResourceState) -> bool:
 
 
 def now_rfc3339() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """The moment as the CLI writes it: no zeros at the end of a second's fraction."""
+    moment = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return moment.rstrip("0").rstrip(".") + "Z"

@@ -7,30 +7,37 @@ terminal.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
+from tickover.engine import importer
 from tickover.engine.analyzer import PolicyPacks
 from tickover.engine.backend import engine_version
 from tickover.engine.callbacks import Callbacks
 from tickover.engine.effects import Canceller
 from tickover.engine.events import PhaseStarted, PlanReady
 from tickover.engine.hooks import Hooks, has_hooks
+from tickover.engine.importer import Imports
 from tickover.engine.operation import Operation
 from tickover.engine.phases import apply_program, plan_program, program_run
-from tickover.engine.plan import Plan
+from tickover.engine.plan import Plan, Step
 from tickover.engine.prior import Prior
 from tickover.engine.provider import Severity
 from tickover.engine.refresher import refreshed
 from tickover.engine.removals import Seen, refuse_protected, removals, remove, unprotected
 from tickover.engine.request import Outcome, Request
 from tickover.engine.savedplan import Binding, SavedPlan, bind, moved, program_files, refused
+from tickover.engine.state import ResourceState
 from tickover.engine.targeting import not_found
 from tickover.engine.urn import is_provider_type, parse_urn
 from tickover.engine.values import reveal
+from tickover.errors import Exit, TickoverError
 
 Confirm = Callable[[Plan], Awaitable[bool]]
+_DELETE_HOOKS: Final = ("BeforeDelete", "AfterDelete")
+Taken = tuple[ResourceState, ...]
 
-__all__ = ["Canceller", "Outcome", "Request", "destroy", "preview", "refresh", "up"]
+__all__ = ["Canceller", "Outcome", "Request", "destroy", "import_", "preview", "refresh", "up"]
 
 
 async def preview(request: Request) -> Outcome:
@@ -99,7 +106,7 @@ async def destroy(request: Request, confirm: Confirm, preview_only: bool = False
         outputs = op.stack_outputs() if left else {}
         plan = op.plan_of(steps, outputs=outputs, old_outputs=op.stack_outputs())
         op.plan = plan
-        _warn_of_hooks(op, prior)
+        _refuse_hooks(op, steps)
         op.emit(PlanReady(op.clock(), plan))
         if op.failures or not steps or preview_only:
             return op.outcome(plan, unchanged=not steps and not op.failures)
@@ -153,6 +160,24 @@ async def refresh(request: Request, confirm: Confirm, preview_only: bool = False
         return op.finish(plan, "refresh", done=steps)
 
     return await Operation.run(request, "refresh", body, locks=not preview_only)
+
+
+async def import_(request: Request, imports: Imports, confirm: Confirm) -> tuple[Outcome, Taken]:
+    """Take existing objects into the stack. The second value: what was taken in."""
+    taken: list[ResourceState] = []
+
+    async def body(op: Operation) -> Outcome:
+        op.load()
+        plan = await importer.rehearse(op, imports)
+        if op.failures:
+            return op.outcome(plan)
+        if not request.skip_preview and not await confirm(plan):
+            return op.outcome(plan, declined=True)
+        taken.extend(await importer.perform(op, imports))
+        return op.finish(plan, "import")
+
+    outcome = await Operation.run(request, "import", body, locks=True)
+    return outcome, tuple(taken)
 
 
 async def _with_packs(
@@ -234,12 +259,21 @@ def _nothing(op: Operation) -> Plan:
     return op.plan_of((), outputs=op.stack_outputs(), old_outputs=op.stack_outputs())
 
 
-def _warn_of_hooks(op: Operation, prior: Prior) -> None:
-    if any(has_hooks(r, kind) for r in prior.order for kind in ("BeforeDelete", "AfterDelete")):
-        op.failures.warn(
-            "",
-            "Resources have delete hooks, which are part of the program: they run only with --run-program.",
-        )
+def _refuse_hooks(op: Operation, steps: Sequence[Step]) -> None:
+    """Report each resource whose hooks want to see its deletion: only the program has them."""
+    for step in steps:
+        if step.old is not None and any(has_hooks(step.old, kind) for kind in _DELETE_HOOKS):
+            op.failures.add(
+                step.urn,
+                TickoverError(
+                    "hooks-missing",
+                    "Resource has delete hooks",
+                    "They are part of the program, which a destroy does not run unless it is told to.",
+                    address=step.urn,
+                    hint=f"tickover destroy -s {op.request.stack} --run-program",
+                    exit_code=Exit.CONFIGURATION,
+                ),
+            )
 
 
 async def _look_again(op: Operation, saves: bool) -> None:

@@ -79,7 +79,8 @@ def program_run(op: Operation, dry_run: bool) -> ProgramRun:
     )
 
 
-def _assembled(op: Operation, dry_run: bool, cleanup: AsyncExitStack, creates: bool) -> Run:
+def assembled(op: Operation, dry_run: bool, cleanup: AsyncExitStack, creates: bool) -> Run:
+    """All that a run needs, put together."""
     request = op.request
     program = program_run(op, dry_run)
     callbacks = Callbacks()
@@ -195,7 +196,7 @@ async def plan_program(op: Operation, creates: bool = True) -> Plan:
             await run.judge.stack(run.registrar.goals, run.registrar.states)
 
     async with AsyncExitStack() as cleanup:
-        run = _assembled(op, True, cleanup, creates)
+        run = assembled(op, True, cleanup, creates)
         await _run(run, follow)
     _check_targets(run)
     planned = ordered(run.deployer.entries)
@@ -233,7 +234,7 @@ async def apply_program(op: Operation, creates: bool = True) -> None:
         await _settle(run)
 
     async with AsyncExitStack() as cleanup:
-        run = _assembled(op, False, cleanup, creates)
+        run = assembled(op, False, cleanup, creates)
         await _run(run, follow)
         if run.outputs is None:
             await _settle(run)

@@ -36,7 +36,9 @@ class Op(Enum):
     IMPORT_REPLACEMENT = "import-replacement"
 
 
+_STACK_REFERENCE: Final = "pulumi:pulumi:StackReference"
 _COUNTED_AS: Final = {
+    Op.REFRESH: Op.SAME,
     Op.CREATE_REPLACEMENT: Op.REPLACE,
     Op.DELETE_REPLACED: Op.REPLACE,
     Op.READ_REPLACEMENT: Op.REPLACE,
@@ -72,7 +74,7 @@ def counts_of(steps: Iterable[Step]) -> dict[str, int]:
     declares for itself (default providers) not at all."""
     found: dict[str, set[str]] = {}
     for step in steps:
-        if is_default_provider(step.urn):
+        if is_default_provider(step.urn) or (step.op is Op.READ and step.type == _STACK_REFERENCE):
             continue
         word = _COUNTED_AS.get(step.op, step.op).value
         found.setdefault(word, set()).add(step.urn)

@@ -131,16 +131,17 @@ def effective(
         properties = {k: s["default"] for k, s in policy.schema.items() if "default" in s}
         for source in reversed(sources):
             properties |= source.properties
-        if level != "disabled":
-            problems += _problems(policy, properties)
+        problems += _problems(policy, properties, level != "disabled")
         merged[policy.name] = PolicySetting(level, properties)
     if problems:
         raise _bad(file.name, problems)
     return merged
 
 
-def _problems(policy: DeclaredPolicy, properties: Mapping[str, Any]) -> list[str]:
-    found = [f"{policy.name}.{key}: required" for key in policy.required if key not in properties]
+def _problems(policy: DeclaredPolicy, properties: Mapping[str, Any], is_on: bool) -> list[str]:
+    """What is missing matters to a policy that is on; what is wrong is told in any case."""
+    missing = [key for key in policy.required if key not in properties] if is_on else []
+    found = [f"{policy.name}.{key}: required" for key in missing]
     for key, value in properties.items():
         schema = policy.schema.get(key)
         if schema is None:

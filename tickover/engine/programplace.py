@@ -41,7 +41,7 @@ class Place:
         folder = main if main.is_dir() else main.parent
         # Bytecode is matched by size and second: a program edited twice in a second would run as it was.
         sys.dont_write_bytecode = True
-        sys.argv = [str(main)]
+        sys.argv = ["." if main.is_dir() else main.name]
         if virtualenv is not None:
             for warning in use_virtualenv(virtualenv):
                 warn(warning)

@@ -212,6 +212,12 @@ class Providers:
         await self.configure(handle, entry.inputs, entry.urn, entry.id)
         return handle
 
+    async def handle_for_run(self, entry: ResourceState) -> Handle:
+        """The provider of a state's entry, as if the program had registered it."""
+        handle = await self.open(entry.urn, entry.type, entry.inputs)
+        await self.configure(handle, entry.inputs, entry.urn, entry.id)
+        return handle
+
     def _ready(self) -> list[tuple[str, Handle]]:
         return [
             (key, task.result())

@@ -40,8 +40,10 @@ async def refreshed(
     limit = asyncio.Semaphore(max(parallel, 1))
 
     async def one(resource: ResourceState) -> tuple[ResourceState | None, Step | None]:
-        if not _is_read(resource) or (allowed is not None and resource.urn not in allowed):
+        if allowed is not None and resource.urn not in allowed:
             return resource, None
+        if not _is_read(resource):
+            return resource, _step(Op.REFRESH, resource, resource, ())
         async with limit:
             try:
                 return _compared(resource, await read_again(resource, providers, entries))

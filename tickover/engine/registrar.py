@@ -81,7 +81,7 @@ class ProgramRegistrar:
         options = draft.options
         is_provider = is_provider_type(draft.type)
         if (draft.custom or request.remote) and not is_provider and not options.provider:
-            options.provider = await self._default_provider(
+            options.provider = await self.default_provider(
                 package_of(draft.type), options.version, options.plugin_download_url, request.packageRef
             )
         for name, reference in registration.component_providers(draft, self._component_providers).items():
@@ -161,6 +161,7 @@ class ProgramRegistrar:
             raise TickoverError(
                 "unknown-resource", "Resource is not registered", "It gives outputs before that.", urn
             )
+        outputs = await hashed(outputs, self.root)
         if self.goals[urn].type == STACK_TYPE:
             self.stack_outputs = {key: _unmarked(value) for key, value in outputs.items()}
             return  # settled at the end, when it is known whether all went well
@@ -188,7 +189,7 @@ class ProgramRegistrar:
             self._parent(request.parent, request.name)
             provider = request.provider
             if not provider and not is_provider_type(request.type):
-                provider = await self._default_provider(
+                provider = await self.default_provider(
                     package_of(request.type), request.version, request.pluginDownloadURL, request.packageRef
                 )
             goal = Goal(
@@ -229,7 +230,7 @@ class ProgramRegistrar:
             plugin_checksums=dict(request.pluginChecksums),
         )
         struct, options = await self.transforms.transformed_invoke(request.tok, request.args, options)
-        provider = options.provider or await self._default_provider(
+        provider = options.provider or await self.default_provider(
             package, options.version, options.plugin_download_url, request.packageRef
         )
         if request.dependsOn and await self._tracker.has_unresolved(request.dependsOn):
@@ -266,7 +267,7 @@ class ProgramRegistrar:
         goal = self.goals.get(urn)
         if goal is not None and goal.provider:
             return goal.provider
-        return await self._default_provider(
+        return await self.default_provider(
             package_of(request.tok), request.version, request.pluginDownloadURL, request.packageRef
         )
 
@@ -293,7 +294,7 @@ class ProgramRegistrar:
 
     # -- default providers ---------------------------------------------------------------------------------
 
-    async def _default_provider(self, package: str, version: str, url: str, reference: str) -> str:
+    async def default_provider(self, package: str, version: str, url: str, reference: str) -> str:
         """'urn::id' of the default provider, registered when first needed."""
         spec = self.packages.default(package, version, url, reference)
         key = identity(spec)

@@ -66,7 +66,10 @@ class Resource:
 def needs_plugin(what: str, why: str = "") -> str:
     """The sentence for what is not covered, by name."""
     reason = f": {why}" if why else ""
-    return f"{what} is not covered by the built-in docker provider{reason}. Install the real plugin: {PLUGIN_HINT}"
+    return (
+        f"{what} is not covered by the built-in docker provider{reason}. "
+        f"Install the real plugin: {PLUGIN_HINT}"
+    )
 
 
 def check(resource: Resource, request: CheckRequest) -> CheckResult:

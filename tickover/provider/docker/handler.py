@@ -70,10 +70,12 @@ class Handler:
             if not any(touches(path, ignored) for ignored in request.ignore_changes)
         }
         replaces = sorted({_top(path) for path, change in found.items() if change.kind.is_replace})
+        autonamed = "name" in (request.news.get(fields.DEFAULTS) or ())
+        first = self.replaces_first or (not autonamed and self.same_name(old, new))
         return DiffResult(
             changes=bool(found),
             replaces=tuple(replaces),
-            delete_before_replace=bool(replaces) and (self.replaces_first or self.same_name(old, new)),
+            delete_before_replace=bool(replaces) and first,
             detailed=found,
             stables=() if replaces else self.fixed,
         )

@@ -61,7 +61,7 @@ async def _answer(
     method: str, image: ImageName, reference: str, login: Login | None, verify: bool
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The registry's answer, after it was given what it asked for: a password, or a token made of one."""
-    checks: ssl.SSLContext | bool = True if verify else False
+    checks: ssl.SSLContext | bool = verify
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     url = f"{_base(image, login)}/v2/{image.repository}/manifests/{reference}"
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=checks)) as session:

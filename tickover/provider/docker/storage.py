@@ -72,9 +72,7 @@ class VolumeHandler(Handler):
                 }
             ),
         }
-        return ReadResult(
-            shown["Name"], {**without_defaults(inputs), **_volume_outputs(shown)}, inputs
-        )
+        return ReadResult(shown["Name"], {**without_defaults(inputs), **_volume_outputs(shown)}, inputs)
 
     async def delete(self, run: Run, request: DeleteRequest) -> None:
         volume = run.api.volumes

@@ -180,9 +180,7 @@ CONTAINER: Final = Resource(
         "cgroupParent": Field(),
         "cgroupnsMode": Field(fits="private|host", says="private or host"),
         "command": Field(Kind.LIST),
-        "containerReadRefreshTimeoutMilliseconds": Field(
-            Kind.NUMBER, default=15000, in_place=True, least=0
-        ),
+        "containerReadRefreshTimeoutMilliseconds": Field(Kind.NUMBER, default=15000, in_place=True, least=0),
         "cpuPeriod": Field(Kind.NUMBER, in_place=True, least=0),
         "cpuQuota": Field(Kind.NUMBER, in_place=True, least=0),
         "cpuSet": Field(in_place=True, fits=r"\d+([,-]\d+)*", says='CPUs such as "0-1" or "0,2"'),
