@@ -40,7 +40,7 @@ def test_drift_is_reported_and_then_repaired(stack):
     drift(stack, size=5)
     before = stack.state_text()
     shown = stack.refresh(preview_only=True)
-    assert plan_lines(shown)[0] == "update a [drifted: size]" and shown.plan.has_changes
+    assert "update a [drifted: size]" in plan_lines(shown) and shown.plan.has_changes
     assert stack.state_text() == before
     assert stack.refresh().result == "succeeded"
     assert things(stack)["a"].inputs["size"] == things(stack)["a"].outputs["size"] == 5

@@ -165,7 +165,6 @@ def import_(session: Session, stack: str | None, file: Path | None, *, yes: bool
                 f"It holds {resource.urn}, which is of stack {urn.stack} of project {urn.project}.",
                 address=chosen,
             )
-    confirmed(f"Replace the state of {chosen} by {len(deployment.resources)} resources?", yes=yes)
     with session.backend.lock(session.project.name, chosen, "stack import"):
         session.backend.save(session.project.name, chosen, deployment, keyring)
     session.say(f"{chosen} now has {len(deployment.resources)} resources.")

@@ -77,7 +77,8 @@ class ProgramRegistrar:
         parent = self._parent(request.parent, request.name)
         draft = registration.draft_of(request, parent, self._component_providers)
         own = self.transforms.own(request, (request.parent, request.type, request.name))
-        draft = await self.transforms.transformed(draft, self.transforms.applying(own, request.parent))
+        applying = self.transforms.applying(own, request.parent)
+        draft = await self.transforms.transformed(draft, applying, bool(own))
         options = draft.options
         is_provider = is_provider_type(draft.type)
         if (draft.custom or request.remote) and not is_provider and not options.provider:

@@ -74,11 +74,19 @@ class Transforms:
             parent = self.parents.get(parent, "")
         return (*found, *self.stack)
 
-    async def transformed(self, draft: Draft, transforms: Sequence[callback_pb2.Callback]) -> Draft:
-        """draft after all transforms. Raises TickoverError."""
+    async def transformed(
+        self, draft: Draft, transforms: Sequence[callback_pb2.Callback], has_own: bool
+    ) -> Draft:
+        """draft after all transforms. Raises TickoverError.
+
+        has_own: the registration brought transforms itself; then properties carry their dependencies along,
+        so that these follow a value wherever a transform moves it.
+        """
         if not transforms:
             return draft
-        properties = _tracked(draft.properties, draft.property_dependencies)
+        properties = draft.properties
+        if has_own:
+            properties = _tracked(properties, draft.property_dependencies)
         options = draft.options
         for transform in transforms:
             request = resource_pb2.TransformRequest(
@@ -94,8 +102,10 @@ class Transforms:
                 properties = answer.properties
             if answer.HasField("options"):
                 options = answer.options
+        known = {} if has_own else draft.property_dependencies
         dependencies = {
-            key: tuple(sorted(wire.dependencies_of(value))) for key, value in properties.fields.items()
+            key: tuple(sorted({*known.get(key, ()), *wire.dependencies_of(value)}))
+            for key, value in properties.fields.items()
         }
         merged = sorted({*options.depends_on, *(urn for urns in dependencies.values() for urn in urns)})
         del options.depends_on[:]
