@@ -99,9 +99,9 @@ def rootfs() -> bytes:
     return packed.getvalue()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def docker_engine() -> Iterator[Engine]:
-    """The engine of this test run; skips with the reason where there can be none."""
+    """The engine of one test module; skips with the reason where there can be none."""
     reason = missing()
     if reason:
         pytest.skip(reason)

@@ -59,17 +59,17 @@ class Driver:
     provider: DockerProvider
     lines: list[tuple[Severity, str, bool]] = field(default_factory=list)
 
-    async def failures(self, type_: str, **inputs: Any) -> dict[str, str]:
+    async def failures(self, type_: str, /, **inputs: Any) -> dict[str, str]:
         checked = await self.provider.check(CheckRequest(urn(type_), None, inputs))
         return {f.property: f.reason for f in checked.failures}
 
-    async def checked(self, type_: str, name: str = "it", old: Object | None = None, **inputs: Any) -> Any:
+    async def checked(self, type_: str, name: str = "it", old: Object | None = None, /, **inputs: Any) -> Any:
         request = CheckRequest(urn(type_, name), old.inputs if old else None, inputs, b"seed")
         result = await self.provider.check(request)
         assert result.failures == (), result.failures
         return result.inputs
 
-    async def create(self, type_: str, name: str = "it", seconds: float = 0, **inputs: Any) -> Object:
+    async def create(self, type_: str, name: str = "it", seconds: float = 0, /, **inputs: Any) -> Object:
         news = await self.checked(type_, name, **inputs)
         where = urn(type_, name)
         preview = await self.provider.create(CreateRequest(where, news, preview=True))
@@ -78,11 +78,11 @@ class Driver:
         assert not odd, f"outputs that the preview did not announce: {odd}"
         return Object(where, made.id, news, made.outputs)
 
-    async def diff(self, old: Object, **inputs: Any) -> DiffResult:
+    async def diff(self, old: Object, /, **inputs: Any) -> DiffResult:
         news = await self.checked(old.urn.rsplit(":", 3)[-3], old.urn.rsplit("::", 1)[-1], old, **inputs)
         return await self.provider.diff(DiffRequest(old.urn, old.id, old.inputs, old.outputs, news))
 
-    async def update(self, old: Object, **inputs: Any) -> Object:
+    async def update(self, old: Object, /, **inputs: Any) -> Object:
         news = await self.checked(old.urn.rsplit(":", 3)[-3], old.urn.rsplit("::", 1)[-1], old, **inputs)
         done = await self.provider.update(UpdateRequest(old.urn, old.id, old.inputs, old.outputs, news))
         return Object(old.urn, old.id, news, done.outputs)

@@ -230,6 +230,12 @@ def _request(session: Session, options: Options, stack: str, views: Views) -> Re
     for path in (*options.policy_packs, *options.policy_configs):
         if not path.exists():
             raise ConfigError("no-such-path", "Path does not exist", f"There is no {path}.", str(path))
+    if options.policy_configs and not options.policy_packs:
+        raise ConfigError(
+            "bad-flag",
+            "Flag needs another",
+            "--policy-pack-config configures a pack: name it by --policy-pack.",
+        )
     factories, plugins = sources(session)
     return Request(
         project=session.project,

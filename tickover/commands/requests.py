@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def sources(session: Session) -> tuple[Mapping[str, ProviderFactory], Callable[[], PluginSource]]:
     """Providers of this process by package, and what finds all others."""
     from tickover.engine.plugins.source import Plugins
+    from tickover.provider.docker import factory as docker
     from tickover.provider.provider import factory
 
     project = session.project
@@ -41,7 +42,7 @@ def sources(session: Session) -> tuple[Mapping[str, ProviderFactory], Callable[[
             program=project.main,
         )
 
-    return {"tickover": factory(session.home)}, plugins
+    return {"tickover": factory(session.home), "docker": docker}, plugins
 
 
 def saved_plan(session: Session, stack: str, path: Path | None) -> SavedPlan | None:

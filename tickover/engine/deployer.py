@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from tickover.engine import cascade, consult, wire
 from tickover.engine.answers import Answer, Result
 from tickover.engine.decide import Choice, Decision, decide, imposed
+from tickover.engine.entries import Entry, claimed_twice, is_import, protected, steps_of
 from tickover.engine.execute import Acts, Order, removal
 from tickover.engine.failures import Failures, check_failed
 from tickover.engine.goal import Goal, alias_urns
@@ -29,18 +30,6 @@ from tickover.engine.targeting import Targeting, not_targeted
 from tickover.engine.urn import parse_urn, split_reference
 from tickover.engine.values import PropertyMap, contains_unknown
 from tickover.errors import Exit, TickoverError
-
-
-@dataclass(slots=True)
-class Entry:
-    """What this run made of one registration. steps: in their order; empty while it is at work."""
-
-    goal: Goal
-    old: ResourceState | None
-    decision: Decision
-    new: ResourceState
-    steps: tuple[Step, ...]
-    order: Order
 
 
 @dataclass(slots=True)
@@ -175,7 +164,7 @@ class Deployer:
             if old is not None and old.extra.get("refreshBeforeUpdate") and not old.external:
                 old = await self._reread(old)
             imported = False
-            if goal.import_id and _is_import(goal, old):
+            if goal.import_id and is_import(goal, old):
                 old, imported = await self._import(goal, old, handle), True
             order = await self._decided(goal, old, handle)
         recreated = old is not None and old.urn in self.condemned
@@ -380,7 +369,7 @@ class Deployer:
     def _found(self, goal: Goal) -> ResourceState | None:
         """By name, else by alias. Raises TickoverError where two go on from one."""
         if goal.urn in self.claimed and self.claimed[goal.urn] != goal.urn:
-            raise _claimed_twice(goal.urn, self.claimed[goal.urn], goal.urn)
+            raise claimed_twice(goal.urn, self.claimed[goal.urn], goal.urn)
         if goal.urn in self.prior.live:
             self.claimed[goal.urn] = goal.urn
             return self.prior.live[goal.urn]
@@ -388,7 +377,7 @@ class Deployer:
             if urn in self.prior.live:
                 other = self.claimed.setdefault(urn, goal.urn)
                 if other != goal.urn:
-                    raise _claimed_twice(goal.urn, other, urn)
+                    raise claimed_twice(goal.urn, other, urn)
                 self.former[goal.urn] = urn
                 self.acts.renamed(urn, goal.urn)
                 return self.prior.live[urn]
@@ -412,47 +401,7 @@ class Deployer:
         before: tuple[Step, ...] = (),
     ) -> None:
         if steps is None:
-            steps = _steps(order, state, self.first.get(order.goal.urn, ()))
+            steps = steps_of(order, state, self.first.get(order.goal.urn, ()))
         self.entries[order.goal.urn] = Entry(
             order.goal, order.old, order.decision, state, (*before, *steps), order
         )
-
-
-def _steps(order: Order, state: ResourceState, first: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps of a decision in the order they run; a replaced resource's deletion is listed only when it
-    comes first (else it follows the program)."""
-    match order.decision.choice:
-        case Choice.SAME:
-            return (order.step(Op.SAME, state),)
-        case Choice.CREATE:
-            return (order.step(Op.CREATE, state),)
-        case Choice.UPDATE:
-            return (order.step(Op.UPDATE, state),)
-        case _ if order.decision.delete_first:
-            return (*first, order.step(Op.REPLACE, state), order.step(Op.CREATE_REPLACEMENT, state))
-        case _:
-            return (order.step(Op.CREATE_REPLACEMENT, state), order.step(Op.REPLACE, state))
-
-
-def _is_import(goal: Goal, old: ResourceState | None) -> bool:
-    return old is None or old.external or goal.import_id != (old.import_id or old.id)
-
-
-def protected(old: ResourceState, what: str) -> TickoverError:
-    return TickoverError(
-        "protected",
-        "Resource is protected",
-        f"{parse_urn(old.urn).name} {what}, and it is protected. Remove `protect` from it and run up first.",
-        address=old.urn,
-        hint=f"tickover state unprotect '{old.urn}'",
-    )
-
-
-def _claimed_twice(urn: str, other: str, old: str) -> TickoverError:
-    return TickoverError(
-        "alias-taken",
-        "Two resources of one past",
-        f"This resource and {other} both say that they were {old}. Remove one of the aliases.",
-        address=urn,
-        exit_code=Exit.CONFIGURATION,
-    )

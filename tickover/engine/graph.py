@@ -10,17 +10,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import networkx as nx
-
 from tickover.engine.integrity import references
 from tickover.engine.state import ResourceState
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     Graph = nx.DiGraph[int]
 
 
 def delete_order(resources: Sequence[ResourceState]) -> Graph:
     """Indices of resources; an edge a → b says that a is deleted before b (a needs b)."""
+    import networkx as nx  # here, as it takes long to load and most runs delete nothing
+
     graph: Graph = nx.DiGraph()
     homes: dict[str, list[int]] = {}
     for index, resource in enumerate(resources):
@@ -38,6 +40,8 @@ def delete_order(resources: Sequence[ResourceState]) -> Graph:
 def _without_cycles(graph: Graph, resources: Sequence[ResourceState]) -> Graph:
     """A URN with a live and a doomed entry can look needed both ways round. What is live needs what is live;
     if that is not enough, the order of the state decides."""
+    import networkx as nx
+
     if nx.is_directed_acyclic_graph(graph):
         return graph
     graph.remove_edges_from(
@@ -61,6 +65,10 @@ def dependants(resources: Sequence[ResourceState], urn: str) -> tuple[str, ...]:
 
 def in_delete_order(resources: Sequence[ResourceState]) -> tuple[ResourceState, ...]:
     """resources, each before what it needs; ties by reverse position."""
+    if not resources:
+        return ()
+    import networkx as nx
+
     graph = delete_order(resources)
     order = nx.lexicographical_topological_sort(graph, key=lambda index: -index)
     return tuple(resources[i] for i in order)

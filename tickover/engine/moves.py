@@ -12,7 +12,7 @@ from tickover.engine.urn import STACK_TYPE
 from tickover.engine.values import contains_unknown
 
 if TYPE_CHECKING:
-    from tickover.engine.deployer import Entry
+    from tickover.engine.entries import Entry
 
 
 def is_remembered_otherwise(entry: Entry) -> bool:

@@ -29,6 +29,7 @@ from tickover.engine.planorder import ordered
 from tickover.engine.plugins.serve import served
 from tickover.engine.prior import Prior
 from tickover.engine.program import ProgramRun, run_program
+from tickover.engine.programplace import virtualenv_of
 from tickover.engine.registrar import ProgramRegistrar
 from tickover.engine.remote import Remote
 from tickover.engine.removals import Seen, refuse_protected, removals, remove, unprotected
@@ -76,6 +77,7 @@ def program_run(op: Operation, dry_run: bool) -> ProgramRun:
         secret_keys=op.config[1],
         parallel=request.parallel,
         dry_run=dry_run,
+        virtualenv=virtualenv_of(request.project.root, request.project.runtime_options),
     )
 
 
@@ -153,7 +155,14 @@ async def _run(run: Run, follow: Callable[[Run], Awaitable[None]]) -> None:
     def said(line: str) -> None:
         loop.call_soon_threadsafe(op.emit, ProgramOutput(op.clock(), line))
 
-    running = asyncio.ensure_future(run_program(run.program, monitor, run.log, said))
+    stop = asyncio.Event()
+
+    def pressed(_: int) -> None:
+        stop.set()
+
+    canceller = op.request.canceller
+    canceller.on_press.append(pressed)
+    running = asyncio.ensure_future(run_program(run.program, monitor, run.log, said, stop=stop))
     through = asyncio.ensure_future(monitor.has_registered_all.wait())
     try:
         await asyncio.wait({running, through}, return_when=asyncio.FIRST_COMPLETED)
@@ -175,6 +184,7 @@ async def _run(run: Run, follow: Callable[[Run], Awaitable[None]]) -> None:
         await asyncio.gather(running, return_exceptions=True)
         raise
     finally:
+        canceller.on_press.remove(pressed)
         through.cancel()
         with suppress(asyncio.CancelledError):
             await through

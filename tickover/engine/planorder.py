@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tickover.engine.urn import STACK_TYPE
 
 if TYPE_CHECKING:
-    from tickover.engine.deployer import Entry
+    from tickover.engine.entries import Entry
     from tickover.engine.plan import Step
 
 

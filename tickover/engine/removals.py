@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tickover.engine.decide import Choice
-from tickover.engine.deployer import Deployer, Entry, protected
+from tickover.engine.deployer import Deployer
 from tickover.engine.effects import Effects
+from tickover.engine.entries import Entry, protected
 from tickover.engine.execute import removal
 from tickover.engine.failures import Failures
 from tickover.engine.graph import delete_order, in_delete_order, walk
@@ -121,6 +122,8 @@ def unprotected(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 async def remove(steps: Sequence[Step], prior: Prior, effects: Effects, parallel: int) -> None:
     """Carry the steps out, as parallel as their dependencies allow."""
+    if not steps:
+        return
     resources = [s.old for s in steps if s.old is not None]
     going = {r.urn for r in resources}
 

@@ -98,7 +98,7 @@ def explain(status: int, message: str, what: str, host: str, hidden: Iterable[st
             return TickoverError(
                 meaning.code,
                 meaning.summary,
-                f"{_sentence(meaning.says.format(what=what))} The engine says: {said}",
+                f"{_sentence(meaning.says.format(what=what))} The engine says: {said.rstrip('.')}.",
                 what,
                 meaning.hint,
                 meaning.exit_code,
@@ -106,7 +106,7 @@ def explain(status: int, message: str, what: str, host: str, hidden: Iterable[st
     return TickoverError(
         "docker-refused",
         "Docker refused",
-        f"The engine at {host} refused {what}. It says: {said or f'status {status}'}",
+        f"The engine at {host} refused {what}. It says: {said.rstrip('.') or status}.",
         what,
         exit_code=Exit.RESOURCE,
     )

@@ -38,13 +38,14 @@ class Kind(Enum):
 @dataclass(frozen=True, slots=True)
 class Field:
     """One input. in_place: can change without a replacement; unordered: a list whose order says nothing;
-    refused: why the built-in provider does not cover it; least: the smallest number; fits: a pattern."""
+    chosen: Docker chooses where the program says nothing, so no longer saying it is no change; refused: why the built-in provider does not cover it; least: the smallest number; fits: a pattern."""
 
     kind: Kind = Kind.TEXT
     required: bool = False
     default: Any = None
     in_place: bool = False
     unordered: bool = False
+    chosen: bool = False
     secret: bool = False
     refused: str = ""
     least: int | None = None

@@ -61,7 +61,8 @@ class Handler:
         recorded = request.old_inputs or {k: v for k, v in request.old_outputs.items() if k in known}
         old, new = self._comparable(recorded), self._comparable(request.news)
         for name, kind in known.items():
-            if kind.unordered and _same_set(old.get(name), new.get(name)):
+            unsaid = kind.chosen and new.get(name) is None
+            if unsaid or (kind.unordered and _same_set(old.get(name), new.get(name))):
                 old[name] = new[name] = None
         replacing = frozenset(n for n in known if self.must_replace(n, old, new, request.old_outputs))
         found = {

@@ -7,6 +7,7 @@ Never: moves layers; the engine does that.
 
 from __future__ import annotations
 
+import base64
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -99,19 +100,26 @@ async def _authorization(
     session: aiohttp.ClientSession, wanted: str, image: ImageName, login: Login | None
 ) -> Mapping[str, str]:
     scheme, _, rest = wanted.partition(" ")
-    basic = aiohttp.BasicAuth(login.username, login.password) if login and login.username else None
+    basic = _basic(login)
     if scheme.lower() == "basic":
-        return {"Authorization": basic.encode()} if basic else {}
+        return basic
     asked = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     if scheme.lower() != "bearer" or "realm" not in asked:
         return {}
     scope = asked.get("scope") or f"repository:{image.repository}:pull"
     query = {"scope": scope} | ({"service": asked["service"]} if "service" in asked else {})
-    async with session.get(asked["realm"], params=query, auth=basic) as answer:
+    async with session.get(asked["realm"], params=query, headers=basic) as answer:
         if answer.status != 200:
             raise _denied(image, answer.status)
         told: dict[str, Any] = await answer.json(content_type=None)
     return {"Authorization": f"Bearer {told.get('token') or told.get('access_token') or ''}"}
+
+
+def _basic(login: Login | None) -> Mapping[str, str]:
+    if login is None or not login.username:
+        return {}
+    pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}
 
 
 def _expect(answer: aiohttp.ClientResponse, image: ImageName, good: tuple[int, ...]) -> None:
