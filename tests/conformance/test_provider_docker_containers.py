@@ -137,6 +137,7 @@ def test_what_docker_can_change_changes_in_place_and_the_rest_replaces(docker_en
             web = await d.update(web, **SLEEPS, memory=48, cpuShares=256, restart="always")
             host = (await shown(docker_engine, web.id))["HostConfig"]
             assert host["Memory"] == 48 * 1024**2 and host["CpuShares"] == 256
+            assert host["MemorySwap"] in (-1, 96 * 1024**2)
             assert host["RestartPolicy"]["Name"] == "always"
             assert (await d.refresh(web)).inputs == web.inputs
             replaced = await d.diff(web, **{**SLEEPS, "command": ["sleep", "5"]}, memory=48)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -140,7 +141,7 @@ def _bridge() -> Iterator[str]:
 @contextmanager
 def _dockerd(folder: Path, bridge: str) -> Iterator[tuple[str, int]]:
     socket_path, log = folder / "docker.sock", folder / "dockerd.log"
-    name = folder.name
+    name = f"dktest{secrets.token_hex(4)}"  # containerd takes no underscores
     command = [
         *("dockerd", "--config-file", str(folder / "none.json")),
         *("--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),

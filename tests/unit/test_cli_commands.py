@@ -187,8 +187,7 @@ def test_export_and_import_are_a_round_trip(tickover: CommandLine) -> None:
     assert "hunter2" in tickover("stack", "export", "-s", "dev", "--show-secrets").out
     file = tickover.root / "dev.json"
     assert tickover("stack", "export", "-s", "dev", "--file", str(file)).code == 0
-    assert tickover("stack", "import", "-s", "dev", "--file", str(file)).code == 2, "not without --yes"
-    assert tickover("stack", "import", "-s", "dev", "--file", str(file), "--yes").code == 0
+    assert tickover("stack", "import", "-s", "dev", "--file", str(file)).code == 0
     assert tickover("stack", "output", "-s", "dev", "--show-secrets", "--json").json["token"] == "hunter2"
 
 

@@ -1,6 +1,6 @@
 """`tickover stack …`: what stacks there are and what they remember.
 
-Owns: listing, choosing, making and removing stacks, showing outputs and history, export and import.
+Owns: listing, choosing, making and removing stacks, showing outputs and history, export.
 Promises: secrets masked unless ``--show-secrets``; whatever writes holds the stack's lock. Never: touches a
 resource.
 """
@@ -8,13 +8,12 @@ resource.
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tickover.commands.session import Session, confirmed
-from tickover.errors import ConfigError, Exit, TickoverError
+from tickover.errors import Exit, TickoverError
 from tickover.views.narrator import output_lines
 from tickover.views.tables import table
 from tickover.views.terminal import seconds_text
@@ -137,68 +136,52 @@ def export(session: Session, stack: str | None, file: Path | None, *, show_secre
     return int(Exit.OK)
 
 
-def import_(session: Session, stack: str | None, file: Path | None, *, yes: bool) -> int:
-    """`stack import`: replace the state by an exported document."""
-    from tickover.engine.stateio import deployment_from_export
-    from tickover.engine.urn import parse_urn
+def history(
+    session: Session,
+    stack: str | None,
+    *,
+    as_json: bool,
+    show_secrets: bool = False,
+    page: int = 1,
+    page_size: int = 0,
+) -> int:
+    """`stack history`, the newest first. page_size: how many a page; 0: all on one."""
+    from tickover.commands.stackchores import history_config
 
     chosen = session.stack(stack)
-    try:
-        text = sys.stdin.read() if file is None else file.read_text("utf-8")
-        document = json.loads(text)
-    except FileNotFoundError as error:
-        raise ConfigError("no-such-path", "Path does not exist", f"There is no {file}.") from error
-    except ValueError as error:
-        raise ConfigError(
-            "bad-import", "Import is not JSON", f"{file or 'standard input'}: {error}."
-        ) from error
-    if not isinstance(document, dict):
-        raise ConfigError("bad-import", "Import is not a deployment", "It must be an object.")
-    keyring = session.keyring(chosen)
-    deployment = deployment_from_export(document, keyring.for_provider)
-    for resource in deployment.resources:
-        urn = parse_urn(resource.urn)
-        if (urn.stack, urn.project) != (chosen, session.project.name):
-            raise ConfigError(
-                "other-stack",
-                "Import is of another stack",
-                f"It holds {resource.urn}, which is of stack {urn.stack} of project {urn.project}.",
-                address=chosen,
-            )
-    with session.backend.lock(session.project.name, chosen, "stack import"):
-        session.backend.save(session.project.name, chosen, deployment, keyring)
-    session.say(f"{chosen} now has {len(deployment.resources)} resources.")
-    return int(Exit.OK)
-
-
-def history(session: Session, stack: str | None, *, as_json: bool) -> int:
-    """`stack history`, the newest first."""
-    chosen = session.stack(stack)
-    records = session.backend.history(session.project.name, chosen)
+    every = session.backend.history(session.project.name, chosen)
+    first = (page - 1) * page_size
+    records = every[first : first + page_size] if page_size else every
     if as_json:
         session.say_json(
             {
                 "updates": [
                     {
+                        "version": len(every) - first - index,
                         "kind": r.kind,
                         "result": r.result,
                         "start_time": _rfc3339(r.start_time),
                         "end_time": _rfc3339(r.end_time),
                         "resource_changes": dict(sorted(r.resource_changes.items())),
                         "message": r.message,
+                        "environment": dict(sorted(r.environment.items())),
+                        "config": history_config(session, chosen, r, show_secrets),
                     }
-                    for r in records
+                    for index, r in enumerate(records)
                 ]
             }
         )
         return int(Exit.OK)
     rows = []
-    for record in records:
+    for index, record in enumerate(records):
+        version = str(len(every) - first - index)
         changes = ", ".join(f"{n} {op}" for op, n in sorted(record.resource_changes.items()) if n)
         took = seconds_text(float(record.end_time - record.start_time))
-        rows.append((_rfc3339(record.start_time), record.kind, record.result, took, changes))
+        rows.append((version, _rfc3339(record.start_time), record.kind, record.result, took, changes))
     if rows:
-        session.say(*table(("START", "KIND", "RESULT", "TOOK", "RESOURCES"), rows, session.look, "lllrl"))
+        session.say(
+            *table(("VERSION", "START", "KIND", "RESULT", "TOOK", "RESOURCES"), rows, session.look, "rlllrl")
+        )
     else:
         session.say(f"{chosen} has no history yet.")
     return int(Exit.OK)

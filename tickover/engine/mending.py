@@ -72,7 +72,9 @@ def _pruned(resource: ResourceState, known: Set[str], dropped: list[tuple[str, s
         resource,
         parent=parent if parent and there("parent", parent) else "",
         dependencies=tuple(u for u in resource.dependencies if there("dependency", u)),
-        property_dependencies={key: urns for key, urns in by_property.items() if urns},
+        property_dependencies={
+            k: v for k, v in by_property.items() if v or not resource.property_dependencies[k]
+        },
         deleted_with=resource.deleted_with
         if resource.deleted_with and there("deletedWith", resource.deleted_with)
         else "",

@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import replace
 
 from tickover.engine import wire
+from tickover.engine.consult import differs
 from tickover.engine.effects import now_rfc3339
 from tickover.engine.failures import Failures, explained
 from tickover.engine.integrity import references
@@ -46,7 +47,8 @@ async def refreshed(
             return resource, _step(Op.REFRESH, resource, resource, ())
         async with limit:
             try:
-                return _compared(resource, await read_again(resource, providers, entries))
+                found = await read_again(resource, providers, entries)
+                return await _compared(resource, found, providers, entries)
             except Exception as error:  # noqa: BLE001 - whatever a provider raises becomes a report
                 failures.add(resource.urn, explained(resource.urn, error, resource.inputs, resource.outputs))
                 return resource, None
@@ -89,15 +91,23 @@ async def read_again(
     return replace(resource, id=found.id, inputs=inputs, outputs=outputs, init_errors=errors)
 
 
-def _compared(old: ResourceState, new: ResourceState | None) -> tuple[ResourceState | None, Step]:
+async def _compared(
+    old: ResourceState, new: ResourceState | None, providers: Providers, entries: ProviderEntries
+) -> tuple[ResourceState | None, Step]:
+    """What is there now, and whether it drifted: whether an `up` with the old inputs would change it back."""
     if new is None:
         return None, _step(Op.DELETE, old, None, ("gone: it no longer exists",))
     drift = compare(old.inputs, new.inputs).detailed
     moved = compare(old.outputs, new.outputs).detailed
     if not drift and not moved:
         return new, _step(Op.REFRESH, old, new, ())
-    keys = tuple(sorted(drift or moved))
     new = replace(new, modified=now_rfc3339())
+    if not old.external:
+        handle = await providers.handle_of_state(old, entries)
+        back = await differs(handle, new, old.inputs, old.ignore_changes)
+        if not back.changes:
+            return new, _step(Op.REFRESH, old, new, ())
+    keys = tuple(sorted(drift or moved))
     step = _step(Op.UPDATE, old, new, tuple(f"drifted: {key}" for key in keys))
     return new, replace(step, diff_keys=keys, detailed=drift or moved)
 

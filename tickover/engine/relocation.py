@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from tickover.engine.renames import renamed, renamed_resource
+from tickover.engine.renames import renamed_resource
 from tickover.engine.snapshot import in_valid_order
 from tickover.engine.state import Deployment, ResourceState
 from tickover.engine.surgery import checked_urn, not_found
@@ -199,7 +199,9 @@ def _cut(resource: ResourceState, away: Set[str], cut: list[Broken]) -> Resource
     return replace(
         resource,
         dependencies=tuple(u for u in resource.dependencies if near("dependency", u)),
-        property_dependencies={k: v for k, v in by_property.items() if v},
+        property_dependencies={
+            k: v for k, v in by_property.items() if v or not resource.property_dependencies[k]
+        },
         deleted_with=with_ if with_ and near("deletedWith", with_) else "",
         extra=extra,
     )
@@ -269,7 +271,7 @@ def restacked(deployment: Deployment, old: Place, new: Place) -> Deployment:
         )
 
     return replace(
-        renamed(deployment, {}),
+        deployment,
         resources=tuple(whole(r) for r in deployment.resources),
         pending_operations=tuple(
             replace(p, resource=whole(p.resource)) for p in deployment.pending_operations

@@ -58,6 +58,8 @@ def import_stack(
             "Document cannot be imported",
             f"It would not be a sound state of {project}/{stack}:\n{listing}",
             address=stack,
+            hint="tickover stack import --force",
+            exit_code=Exit.CONFIGURATION,
         )
     return backend.save(project, stack, deployment, keyring)
 

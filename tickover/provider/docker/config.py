@@ -147,7 +147,7 @@ def _from_docker_file(address: str, text: str, where: str) -> Login:
         auths = {registry_of(key): value for key, value in content.get("auths", {}).items()}
         found = auths.get(registry_of(address))
         if found is not None and found.get("auth"):
-            username, _, password = base64.b64decode(found["auth"]).decode().partition(":")
+            username, _, password = base64.b64decode(found["auth"], validate=True).decode().partition(":")
             return Login(address, username, password)
     except (ValueError, AttributeError, binascii.Error):
         # The parser's message quotes the text, which holds passwords: it is not passed on.

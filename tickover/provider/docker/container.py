@@ -49,7 +49,7 @@ class ContainerHandler(Handler):
     computed: ClassVar[tuple[str, ...]] = tuple(
         n for n in container_read.COMPUTED if n not in ("exitCode", "containerLogs")
     )
-    fixed: ClassVar[tuple[str, ...]] = tuple(n for n in computed if n not in ("networkDatas", "bridge"))
+    fixed: ClassVar[tuple[str, ...]] = computed
     replaces_first: ClassVar[bool] = True
 
     def must_replace(self, name: str, old: PropertyMap, new: PropertyMap, outputs: PropertyMap) -> bool:

@@ -89,7 +89,7 @@ def _host_config(inputs: Inputs, first_network: str) -> dict[str, Any]:
             "CgroupnsMode": inputs.get("cgroupnsMode"),
             "CgroupParent": inputs.get("cgroupParent"),
             "Runtime": inputs.get("runtime"),
-            "ShmSize": (inputs.get("shmSize") or 0) * MIB,
+            "ShmSize": _bytes(inputs, "shmSize"),
             "LogConfig": told({"Type": inputs.get("logDriver"), "Config": inputs.get("logOpts")}),
             "DeviceCgroupRules": inputs.get("deviceCgroupRules"),
             "DeviceRequests": _device_requests(inputs),
@@ -107,20 +107,25 @@ def _host_config(inputs: Inputs, first_network: str) -> dict[str, Any]:
 def limits(inputs: Inputs) -> dict[str, Any]:
     """The limits that can be changed while the container runs."""
     cpus = inputs.get("cpus")
-    swap = inputs.get("memorySwap") or 0
     free = not cpus  # cpus has precedence over the other two
     return told(
         {
-            "Memory": (inputs.get("memory") or 0) * MIB,
-            "MemoryReservation": (inputs.get("memoryReservation") or 0) * MIB,
-            "MemorySwap": swap if swap < 0 else swap * MIB,
-            "CpuShares": inputs.get("cpuShares"),
+            "Memory": _bytes(inputs, "memory"),
+            "MemoryReservation": _bytes(inputs, "memoryReservation"),
+            "MemorySwap": _bytes(inputs, "memorySwap"),
+            "CpuShares": inputs.get("cpuShares") or None,
             "CpusetCpus": inputs.get("cpuSet"),
-            "CpuPeriod": inputs.get("cpuPeriod") if free else None,
-            "CpuQuota": inputs.get("cpuQuota") if free else None,
+            "CpuPeriod": (inputs.get("cpuPeriod") or None) if free else None,
+            "CpuQuota": (inputs.get("cpuQuota") or None) if free else None,
             "NanoCpus": int(Decimal(cpus) * 10**9) if cpus else None,
         }
     )
+
+
+def _bytes(inputs: Inputs, name: str) -> int | None:
+    """A size in MiB as bytes; nothing for none, and -1 for no limit stays what it is."""
+    size = inputs.get(name) or 0
+    return (size * MIB if size > 0 else size) or None
 
 
 def update_body(inputs: Inputs, shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,10 +234,10 @@ def _healthcheck(check: Inputs) -> dict[str, Any]:
     return told(
         {
             "Test": check.get("tests"),
-            "Interval": nanoseconds(check.get("interval") or "0"),
-            "Timeout": nanoseconds(check.get("timeout") or "0"),
-            "StartPeriod": nanoseconds(check.get("startPeriod") or "0"),
-            "Retries": check.get("retries"),
+            "Interval": nanoseconds(check.get("interval") or "0") or None,
+            "Timeout": nanoseconds(check.get("timeout") or "0") or None,
+            "StartPeriod": nanoseconds(check.get("startPeriod") or "0") or None,
+            "Retries": check.get("retries") or None,
         }
     )
 

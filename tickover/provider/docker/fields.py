@@ -37,8 +37,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One input. in_place: can change without a replacement; unordered: a list whose order says nothing;
-    chosen: Docker chooses where the program says nothing, so no longer saying it is no change; refused: why the built-in provider does not cover it; least: the smallest number; fits: a pattern."""
+    """One input.
+
+    in_place: can change without a replacement. unordered: a list whose order says nothing. chosen: Docker
+    chooses where the program says nothing, so no longer saying it is no change. refused: why the built-in
+    provider does not cover it. least: the smallest number. fits, says: a pattern, and what it means.
+    """
 
     kind: Kind = Kind.TEXT
     required: bool = False

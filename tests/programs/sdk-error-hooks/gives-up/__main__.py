@@ -5,7 +5,7 @@ import pathlib
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, ResourceProvider
 
-TRIES = pathlib.Path("tries.txt").absolute()
+TRIES = pathlib.Path("tries.txt")
 
 
 class Slow(ResourceProvider):

@@ -1,0 +1,5 @@
+"""The one."""
+
+import testbed
+
+testbed.Simple("old")

@@ -1,0 +1,5 @@
+"""The one that is claimed."""
+
+import testbed
+
+testbed.Simple("old")

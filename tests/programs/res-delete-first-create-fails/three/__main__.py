@@ -1,0 +1,9 @@
+"""Now it can."""
+
+import testbed
+from pulumi import ResourceOptions
+
+first = testbed.Failing(
+    "first", "2", fails="", opts=ResourceOptions(delete_before_replace=True, replace_on_changes=["value"])
+)
+testbed.Simple("last", first.value)

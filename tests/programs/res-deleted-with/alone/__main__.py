@@ -1,0 +1,5 @@
+"""Only the host."""
+
+import testbed
+
+testbed.Named("host", name="b")

@@ -1,0 +1,8 @@
+"""Two that go with the host."""
+
+import testbed
+from pulumi import ResourceOptions
+
+host = testbed.Named("host", name="a")
+testbed.Simple("guest", "1", opts=ResourceOptions(deleted_with=host))
+testbed.Named("other", name="x", opts=ResourceOptions(deleted_with=host))

@@ -1,0 +1,5 @@
+"""A parent."""
+
+import testbed
+
+testbed.Group("group")

@@ -1,0 +1,6 @@
+"""What is not there."""
+
+import testbed
+from pulumi import ResourceOptions
+
+testbed.Simple("taken", 7, opts=ResourceOptions(import_="nothing-1"))

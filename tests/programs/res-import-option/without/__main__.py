@@ -1,0 +1,5 @@
+"""No import."""
+
+import testbed
+
+testbed.Simple("taken", 8)

@@ -1,0 +1,6 @@
+"""Made."""
+
+import testbed
+
+testbed.Simple("taken", 7)
+testbed.Simple("after", 1)

@@ -1,0 +1,5 @@
+"""Only the first stays."""
+
+import testbed
+
+testbed.Simple("first", "2")

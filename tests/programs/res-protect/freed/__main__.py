@@ -1,0 +1,7 @@
+"""Replaced."""
+
+import testbed
+from pulumi import ResourceOptions
+
+testbed.Named("kept", name="b", opts=ResourceOptions(protect=False))
+testbed.Simple("other")

@@ -1,0 +1,5 @@
+"""It would be deleted."""
+
+import testbed
+
+testbed.Simple("other")

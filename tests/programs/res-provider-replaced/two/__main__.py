@@ -1,0 +1,9 @@
+"""Its prefix is another."""
+
+import testbed
+from pulumi import ResourceOptions
+
+provider = testbed.Provider("own", prefix="b")
+first = testbed.Simple("first", "1", opts=ResourceOptions(provider=provider))
+testbed.Named("second", "1", name="n", opts=ResourceOptions(provider=provider))
+testbed.Simple("last", first.value)

@@ -1,0 +1,6 @@
+"""Made."""
+
+import testbed
+
+first = testbed.Simple("first", 1)
+testbed.Simple("uses", first.value)

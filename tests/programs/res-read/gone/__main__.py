@@ -1,0 +1,5 @@
+"""Does not."""
+
+import testbed
+
+testbed.Simple("uses", 8)

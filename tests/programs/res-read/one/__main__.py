@@ -1,0 +1,6 @@
+"""Looks it up."""
+
+import testbed
+
+found = testbed.Simple.get("found", "found-1")
+testbed.Simple("uses", found.value)

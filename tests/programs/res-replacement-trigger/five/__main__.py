@@ -1,0 +1,8 @@
+"""None again."""
+
+import testbed
+from pulumi import ResourceOptions
+
+seed = testbed.Computed("seed", "1")
+testbed.Simple("made", "1", opts=ResourceOptions(replacement_trigger=None))
+testbed.Simple("bound", "1", opts=ResourceOptions(replacement_trigger=seed.computed))

@@ -1,0 +1,1 @@
+"""Gone from the program."""

@@ -1,0 +1,76 @@
+"""The testbed provider's types and functions, for the test programs."""
+
+import pulumi
+from pulumi import ResourceOptions
+
+_OUTPUTS = ("value", "label", "patience", "computed", "token", "name")
+
+
+class _Thing(pulumi.CustomResource):
+    """Every input may be given; what may come out is an attribute."""
+
+    kind = ""
+
+    def __init__(self, resource_name, /, value=None, opts=None, **inputs):
+        self.outputs = {key: None for key in _OUTPUTS}
+        props = self.outputs | {"value": value} | inputs
+        super().__init__(f"testbed:index:{self.kind}", resource_name, props, opts)
+
+    @classmethod
+    def get(cls, name, id, opts=None):
+        """Reads what is there."""
+        return cls(name, opts=ResourceOptions.merge(opts, ResourceOptions(id=id)))
+
+
+class Simple(_Thing):
+    """Its outputs are its inputs."""
+
+    kind = "Simple"
+
+
+class Named(_Thing):
+    """Another `name` makes another one; with `deleteFirst` the old one goes first."""
+
+    kind = "Named"
+
+
+class Failing(_Thing):
+    """Fails as `fails` says."""
+
+    kind = "Failing"
+
+
+class Computed(_Thing):
+    """Its output `computed` is unknown in a preview."""
+
+    kind = "Computed"
+
+
+class Secretive(_Thing):
+    """Its output `token` is a secret."""
+
+    kind = "Secretive"
+
+
+class Group(pulumi.ComponentResource):
+    """A parent."""
+
+    def __init__(self, name, opts=None, kind="Group"):
+        super().__init__(f"testbed:index:{kind}", name, {}, opts)
+
+
+class Provider(pulumi.ProviderResource):
+    """An explicit provider; another `prefix` makes another one."""
+
+    def __init__(self, name, opts=None, **config):
+        super().__init__("testbed", name, config, opts)
+
+
+def echo(opts=None, **args):
+    """The arguments again, and the provider's prefix."""
+    return pulumi.runtime.invoke_output("testbed:index:echo", args, opts)
+
+
+def fail(opts=None, **args):
+    """An error; with how="check" a refused argument."""
+    return pulumi.runtime.invoke_output("testbed:index:fail", args, opts)
