@@ -57,13 +57,14 @@ def rename(session: Session, stack: str | None, name: str, *, as_json: bool) -> 
     check_name(new.project)
     if new == old:
         raise ConfigError("same-name", "Name is the same", f"{old} is called so already.")
+    if session.backend.exists(new.project, new.stack):
+        raise TickoverError("stack-exists", "Stack exists already", f"There is a stack {new} already.")
     old_file, new_file = (config_path(session.project, p.stack) for p in (old, new))
     if new_file.exists() and old_file != new_file:
         raise ConfigError(
             "config-exists", "Config file exists already", f"{new_file} is there.", address=new_file.name
         )
     keyring = session.keyring(old.stack)
-    selected = session.selected() == old.stack
     with ExitStack() as locks:
         for place in sorted((old, new), key=str):
             locks.enter_context(session.backend.lock(place.project, place.stack, "stack rename"))
@@ -74,8 +75,7 @@ def rename(session: Session, stack: str | None, name: str, *, as_json: bool) -> 
             rename_stack(session.backend, old, new, made, keyring)
         if old_file.exists():
             os.replace(old_file, new_file)
-    if selected:
-        session.select(new.stack)
+    session.select(new.stack)  # as the CLI does, whatever was selected before
     answer = {"old": str(old), "new": str(new)}
     return _done(session, as_json, answer, f"{old} is called {new} now.")
 

@@ -18,6 +18,8 @@ from tickover.engine.values import Archive, Asset
 _ARCHIVES: Final = (".tar", ".tgz", ".tar.gz", ".zip", ".jar")
 _BLOCK: Final = 512
 _CHUNK: Final = 1 << 20
+_CHECKSUM: Final = slice(148, 156)
+_DEVICES: Final = slice(329, 345)
 
 
 def archive_digest(archive: Archive, root: Path) -> str:
@@ -26,14 +28,22 @@ def archive_digest(archive: Archive, root: Path) -> str:
         return _file_digest(root / archive.path)
     digest = hashlib.sha256()
     for name, content in _members(archive, root, ""):
-        info = tarfile.TarInfo(name)
-        info.mode, info.size = 0o600, len(content)
-        header = info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "surrogateescape")
-        digest.update(header)
+        digest.update(_header(name, len(content)))
         digest.update(content)
         digest.update(b"\0" * (-len(content) % _BLOCK))
     digest.update(b"\0" * (2 * _BLOCK))
     return digest.hexdigest()
+
+
+def _header(name: str, size: int) -> bytes:
+    """The header of a member as Go writes it, with device numbers even for a file."""
+    info = tarfile.TarInfo(name)
+    info.mode, info.size = 0o600, size
+    header = bytearray(info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "surrogateescape"))
+    header[_DEVICES] = b"0000000\0" * 2
+    header[_CHECKSUM] = b" " * 8
+    header[_CHECKSUM] = f"{sum(header):06o}\0 ".encode()
+    return bytes(header)
 
 
 def _file_digest(path: Path) -> str:

@@ -111,6 +111,7 @@ def rename_stack(
         path = folder / name
         keep_previous(path, path.with_name(f"{name}.bak"))
         remove(path)
+        remove(path.with_name(f"{name}.attrs"))  # what the CLI's storage library leaves beside a file
     remove(folder / f"{old.stack}{JOURNAL_SUFFIX}")
 
 

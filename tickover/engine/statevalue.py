@@ -66,7 +66,7 @@ def value_to_json(value: PropertyValue, crypter: Crypter, show_secrets: bool = F
             return UNKNOWN_STRING
         case Secret():
             # What lies inside is encrypted once, as a whole; inner secrets keep only their mark.
-            text = dumps(value_to_json(value.value, _PLAIN))
+            text = dumps(value_to_json(value.value, _PLAIN, show_secrets))
             if show_secrets:
                 return {SIG_KEY: SECRET_SIG, "plaintext": text}
             return {SIG_KEY: SECRET_SIG, "ciphertext": crypter.encrypt(text)}

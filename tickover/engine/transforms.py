@@ -84,7 +84,9 @@ class Transforms:
         """
         if not transforms:
             return draft
-        properties = draft.properties
+        properties = Struct()
+        for key, value in draft.properties.fields.items():
+            properties.fields[key].CopyFrom(_raised(value))
         if has_own:
             properties = _tracked(properties, draft.property_dependencies)
         options = draft.options
@@ -138,12 +140,43 @@ def _tracked(properties: Struct, dependencies: Mapping[str, tuple[str, ...]]) ->
     return result
 
 
+def _raised(value: Value) -> Value:
+    """value with its secrets and unknowns as output values: these stay where they are inside lists and maps,
+    while a secret as such spreads to the whole."""
+    kind = value.WhichOneof("kind")
+    if kind == "string_value" and value.string_value in wire.UNKNOWN_SENTINELS:
+        return _as_output(value, ())
+    result = Value()
+    if kind == "list_value":
+        result.list_value.SetInParent()
+        for item in value.list_value.values:
+            result.list_value.values.add().CopyFrom(_raised(item))
+    elif kind == "struct_value":
+        fields = value.struct_value.fields
+        if _SIGNED in fields and fields[_SIGNED].string_value == wire.SECRET_SIG:
+            return _as_output(value, ())
+        result.struct_value.SetInParent()
+        for key, item in fields.items():
+            result.struct_value.fields[key].CopyFrom(_raised(item))
+    else:
+        result.CopyFrom(value)
+    return result
+
+
 def _as_output(value: Value, urns: Sequence[str]) -> Value:
     inner, secret = value, False
     fields = value.struct_value.fields if value.HasField("struct_value") else {}
     signature = fields[_SIGNED].string_value if _SIGNED in fields else ""
     if signature == wire.OUTPUT_SIG:
-        return value
+        raised = Value()
+        raised.CopyFrom(value)
+        if urns:
+            known = {*urns, *(d.string_value for d in fields["dependencies"].list_value.values)}
+            del raised.struct_value.fields["dependencies"].list_value.values[:]
+            raised.struct_value.fields["dependencies"].list_value.values.extend(
+                Value(string_value=urn) for urn in sorted(known)
+            )
+        return raised
     if signature == wire.SECRET_SIG:
         inner, secret = fields["value"], True
     result = Value()
@@ -153,7 +186,6 @@ def _as_output(value: Value, urns: Sequence[str]) -> Value:
         target["value"].CopyFrom(inner)
     if secret:
         target["secret"].bool_value = True
-    target["dependencies"].list_value.SetInParent()
-    for urn in urns:
-        target["dependencies"].list_value.values.add().string_value = urn
+    if urns:
+        target["dependencies"].list_value.values.extend(Value(string_value=urn) for urn in urns)
     return result
