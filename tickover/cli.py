@@ -18,6 +18,7 @@ from tickover.cli_operate import add_operations
 from tickover.cli_options import PLAIN, AsJson, Nas, Stack, session
 from tickover.cli_plugin import import_, plugin_app
 from tickover.cli_stack import config_app, stack_app
+from tickover.cli_state import state_app
 
 app = typer.Typer(
     name="tickover",
@@ -31,6 +32,7 @@ app.add_typer(host_app, name="host")
 add_operations(app)
 app.command("import")(import_)
 app.add_typer(stack_app, name="stack")
+app.add_typer(state_app, name="state")
 app.add_typer(config_app, name="config")
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(model_app, name="model")

@@ -69,7 +69,9 @@ def import_(
     provider: Annotated[
         str, typer.Option("--provider", metavar="NAME=URN|URN", help="Its provider resource.")
     ] = "",
-    protect: Annotated[bool, typer.Option("--protect/--no-protect", help="Protect what is imported.")] = True,
+    protect: Annotated[
+        str, typer.Option("--protect", metavar="true|false", help="Protect what is imported.")
+    ] = "true",
     generate_code: Annotated[
         str, typer.Option("--generate-code", metavar="true|false", help="Show the code that declares it.")
     ] = "true",
@@ -88,6 +90,10 @@ def import_(
     options = deploy.Options(
         stack=stack, yes=yes, as_json=as_json, json_into=json_into, skip_preview=skip_preview
     )
-    wanted = imports.wanted(words or [], file, parent, provider, protect)
-    shows_code = generate_code.lower() not in ("false", "0", "no")
+    wanted = imports.wanted(words or [], file, parent, provider, _truth(protect))
+    shows_code = _truth(generate_code)
     return imports.run(session(color), options, wanted, shows_code, out)
+
+
+def _truth(text: str) -> bool:
+    return text.lower() not in ("false", "0", "no")

@@ -1,17 +1,15 @@
-"""The file back end: stacks in a folder, laid out as the Pulumi CLI does.
+"""The back end: stacks in a folder or a bucket, laid out as the Pulumi CLI does.
 
 Owns: ``.pulumi/`` with stacks, history, backups, locks and our journals. Promises: a save is atomic,
-durable, read back and verified; a failed one leaves the previous state; a load brings in what a crashed
-operation had journalled. Never: two layouts (the one without projects is refused), zstd, clouds.
+durable, read back and verified; a failed one leaves the previous state, and so does one onto a state that
+somebody else wrote meanwhile; a load brings in what a crashed operation had journalled. Never: two layouts
+(the one without projects is refused), zstd, Pulumi's cloud service.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,11 +20,9 @@ from typing import Any, Final
 
 import yaml
 
-from tickover.engine import journal as journals
 from tickover.engine import locks, stateio
-from tickover.engine.backendurl import choose_url, folder_of
-from tickover.engine.files import keep_previous, remove, state_errors, write_atomic
-from tickover.engine.history import UpdateRecord, history_files, read_history, record_json
+from tickover.engine.backendurl import choose_url, store_of
+from tickover.engine.history import UpdateRecord, parse_history, record_json
 from tickover.engine.integrity import verify, violations
 from tickover.engine.journal import Journal
 from tickover.engine.locks import StackLock
@@ -35,10 +31,16 @@ from tickover.engine.recovery import Loaded as Loaded
 from tickover.engine.recovery import recover
 from tickover.engine.secrets import Crypter, Keyring
 from tickover.engine.state import Deployment, SecretsProvider
+from tickover.engine.stores import Store
+from tickover.engine.stores.checkpoints import STACKS, Checkpoints, digest_of
+from tickover.engine.stores.folder import FolderStore
+from tickover.engine.stores.journals import FolderJournals, SharedJournals, StackJournals, spool_folder
+from tickover.engine.stores.locking import StoreLocks
 from tickover.errors import ConfigError, TickoverError
 
 LAYOUT_VERSION: Final = 1
 JOURNAL_SUFFIX: Final = ".tickover-journal"
+_META: Final = ".pulumi/meta.yaml"
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _TRUE: Final = frozenset({"1", "true", "t", "yes"})
 
@@ -63,11 +65,17 @@ def engine_version() -> str:
 def open_backend(project: Project, env: Mapping[str, str]) -> FileBackend:
     """The back end that project and environment choose."""
     chosen = choose_url(project, env)
-    return FileBackend(folder_of(chosen, project.root, env), chosen.url, env)
+    store = store_of(chosen, project.root, env)
+    if isinstance(store, FolderStore):
+        return FileBackend(store.root, chosen.url, env)
+    return FileBackend(spool_folder(store.place(""), env), chosen.url, env, store=store)
 
 
 class FileBackend:
-    """Stacks under one folder. Reading needs no lock; whoever saves holds `lock`."""
+    """Stacks in one place. Reading needs no lock; whoever saves holds `lock`.
+
+    root: the folder that holds ``.pulumi``; with a store, the folder on this machine for its journals.
+    """
 
     def __init__(
         self,
@@ -75,15 +83,18 @@ class FileBackend:
         url: str = "",
         env: Mapping[str, str] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        store: Store | None = None,
     ) -> None:
         self.root = root
         self.url = url or f"file://{root}"
+        self.store: Store = store or FolderStore(root, self.url)
+        self._is_shared = store is not None
         flags = env or {}
-        self._gzip = flags.get("PULUMI_DIY_BACKEND_GZIP", "").lower() in _TRUE
-        self._retain = flags.get("PULUMI_DIY_BACKEND_RETAIN_CHECKPOINTS", "").lower() in _TRUE
+        packed = flags.get("PULUMI_DIY_BACKEND_GZIP", "").lower() in _TRUE
+        retained = flags.get("PULUMI_DIY_BACKEND_RETAIN_CHECKPOINTS", "").lower() in _TRUE
         self._backups = flags.get("PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS", "").lower() not in _TRUE
         self._clock = clock
-        self._home = root / ".pulumi"
+        self._checkpoints = Checkpoints(self.store, packed, lambda: _nanoseconds(clock()) if retained else 0)
 
     def __repr__(self) -> str:
         return f"FileBackend({self.url})"
@@ -92,21 +103,18 @@ class FileBackend:
 
     def exists(self, project: str, stack: str) -> bool:
         """True if the stack has a state file."""
-        return self._state_file(project, stack) is not None
+        return self._checkpoints.key(project, stack) is not None
 
     def list_stacks(self, project: str | None = None) -> tuple[StackSummary, ...]:
         """Every stack, or one project's, by name."""
         self._check_layout()
-        folder = self._home / "stacks"
-        with state_errors(folder, "read"):
-            names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-            found = {
-                (name, path.name.removesuffix(".gz").removesuffix(".json"))
-                for name in names
-                if project in (None, name)
-                for path in (folder / name).iterdir()
-                if path.name.endswith((".json", ".json.gz")) and not path.name.startswith(".")
-            }
+        parts = (key.split("/")[2:] for key in self.store.list(STACKS))
+        found = {
+            (pair[0], pair[1].removesuffix(".gz").removesuffix(".json"))
+            for pair in parts
+            if len(pair) == 2 and project in (None, pair[0])
+            if pair[1].endswith((".json", ".json.gz")) and not pair[1].startswith(".")
+        }
         return tuple(self._summary(*pair) for pair in sorted(found))
 
     def _summary(self, project: str, stack: str) -> StackSummary:
@@ -127,12 +135,15 @@ class FileBackend:
         if data is None:
             digest, base = "", Deployment()
         else:
-            digest = _digest(data)
+            digest = digest_of(data)
             base = stateio.deployment_from_checkpoint(data, keyring.for_provider)
             verify(base, f"the state of {stack}")
         loaded = Loaded(base, data is not None, digest)
-        running = locks.others_running(self.root, project, stack)
-        return recover(loaded, self._journal_path(project, stack), stack, keyring, running)
+        content, place = self._journals(project, stack).find(digest)
+        if not content:
+            return loaded
+        running = locks.still_running(self.holders(project, stack))
+        return recover(loaded, content, place, stack, keyring, running)
 
     def secrets_provider(self, project: str, stack: str) -> SecretsProvider | None:
         """The provider that the stored state names, read without any key."""
@@ -171,41 +182,20 @@ class FileBackend:
         stamped = replace(deployment, time=now, version=engine_version(), extra=_noted(deployment))
         data = stateio.checkpoint_bytes(stamped, stack, project, crypter)
         stamped = replace(stamped, secrets_provider=crypter.provider or stamped.secrets_provider)
-        left_behind = self._journal_path(project, stack)
+        seen = self._checkpoints.before(project, stack, journal.base_digest if journal else None)
+        lay = self._journals(project, stack)
         if journal is not None:
-            journal.commit(_digest(data))
-        elif left_behind.exists():
-            journals.commit_file(left_behind, _digest(data))
-        self._replace_state(project, stack, data)
-        self._end_journal(project, stack, journal)
-        verify(deployment, f"the state of {stack}, which was saved; the one before is in its .bak")
-        return stamped
-
-    def _replace_state(self, project: str, stack: str, data: bytes) -> None:
-        plain = self._home / "stacks" / project / f"{stack}.json"
-        packed = plain.with_name(plain.name + ".gz")
-        path, other = (packed, plain) if self._gzip else (plain, packed)
-        content = gzip.compress(data, mtime=0) if self._gzip else data
-        keep_previous(path, path.with_name(path.name + ".bak"))
-        write_atomic(path, content)
-        with state_errors(path, "read"):
-            if path.read_bytes() != content:
-                raise TickoverError(
-                    "state-damaged",
-                    "State was not stored faithfully",
-                    f"{path} does not read back as it was written. The previous state is in {path}.bak.",
-                    address=str(path),
-                )
-        if other.exists():  # the compression changed
-            keep_previous(other, other.with_name(other.name + ".bak"))
-            remove(other)
-        if self._retain:
-            write_atomic(path.with_name(f"{path.name}.{_nanoseconds(self._clock())}"), content)
-
-    def _end_journal(self, project: str, stack: str, journal: Journal | None) -> None:
+            journal.commit(digest_of(data))
+            is_over = True
+        else:
+            is_over = lay.commit_leftover(lambda: seen.digest, digest_of(data))
+        self._checkpoints.replace(project, stack, data, seen)
         if journal is not None:
             journal.close()
-        remove(self._journal_path(project, stack))
+        if is_over:
+            lay.clear()
+        verify(deployment, f"the state of {stack}, which was saved; the one before is in its .bak")
+        return stamped
 
     def remove(self, project: str, stack: str, force: bool = False) -> None:
         """Forgets a stack with its history and backups. Refused while it has resources, unless forced."""
@@ -222,17 +212,14 @@ class FileBackend:
                 address=stack,
                 hint=f"tickover destroy -s {stack}",
             )
-        folder = self._home / "stacks" / project
         names = [f"{stack}.json", f"{stack}.json.gz"]
         names += [f"{name}.bak" for name in names]
         names += [f"{name}.attrs" for name in names]  # what the CLI's storage library leaves beside a file
-        for name in (*names, f"{stack}.pulumi-tags", f"{stack}{JOURNAL_SUFFIX}"):
-            remove(folder / name)
+        for name in (*names, f"{stack}.pulumi-tags"):
+            self.store.delete(f"{STACKS}/{project}/{name}")
+        self._journals(project, stack).clear()
         for kind in ("history", "backups"):
-            where = self._home / kind / project / stack
-            with state_errors(where, "removed"):
-                if where.exists():
-                    shutil.rmtree(where)
+            self.store.delete_all(f".pulumi/{kind}/{project}/{stack}")
 
     # --- history --------------------------------------------------------------------------------------
 
@@ -242,17 +229,18 @@ class FileBackend:
         if data is None:
             return
         stamp = _nanoseconds(self._clock())
-        prefix = self._home / "history" / project / stack / f"{stack}-{stamp}"
-        write_atomic(Path(f"{prefix}.history.json"), record_json(record).encode("utf-8"))
-        write_atomic(Path(f"{prefix}.checkpoint.json"), data)
+        prefix = f".pulumi/history/{project}/{stack}/{stack}-{stamp}"
+        self.store.write(f"{prefix}.history.json", record_json(record).encode("utf-8"))
+        self.store.write(f"{prefix}.checkpoint.json", data)
         if self._backups:
-            write_atomic(self._home / "backups" / project / stack / f"{stack}.{stamp}.json", data)
+            self.store.write(f".pulumi/backups/{project}/{stack}/{stack}.{stamp}.json", data)
 
     def history(self, project: str, stack: str) -> tuple[UpdateRecord, ...]:
         """Updates of the stack, the newest first."""
-        folder = self._home / "history" / project / stack
-        with state_errors(folder, "read"):
-            return tuple(read_history(path) for path in history_files(folder))
+        keys = self.store.list(f".pulumi/history/{project}/{stack}")
+        found = [key for key in reversed(keys) if key.endswith((".history.json", ".history.json.gz"))]
+        blobs = ((key, self.store.read(key)) for key in found)
+        return tuple(parse_history(key.rpartition("/")[2], blob.data) for key, blob in blobs if blob)
 
     # --- locks and journals ---------------------------------------------------------------------------
 
@@ -260,13 +248,20 @@ class FileBackend:
         """Takes the stack's lock (a context manager). Raises TickoverError ``stack-locked`` if held."""
         check_name(stack)
         self._ensure_layout()
+        if self._is_shared:
+            return StoreLocks(self.store, project, stack).acquire(command)
         return locks.acquire(self.root, project, stack, command)
 
     def holders(self, project: str, stack: str) -> tuple[locks.Holder, ...]:
+        """Who holds the stack, as far as the locks say."""
+        if self._is_shared:
+            return StoreLocks(self.store, project, stack).holders()
         return locks.holders(self.root, project, stack)
 
     def cancel(self, project: str, stack: str) -> tuple[locks.Holder, ...]:
         """Breaks every lock on the stack; returns whose they were."""
+        if self._is_shared:
+            return StoreLocks(self.store, project, stack).break_all()
         return locks.break_locks(self.root, project, stack)
 
     def open_journal(self, project: str, stack: str, loaded: Loaded, keyring: Keyring) -> Journal:
@@ -279,60 +274,45 @@ class FileBackend:
                 "This is a bug in tickover.",
             )
         crypter: Crypter = keyring.for_provider(loaded.deployment.secrets_provider)
-        path = self._journal_path(project, stack)
-        if loaded.notices and path.exists():  # the state moved on without it: keep it for a person
-            path.replace(path.with_name(f"{path.name}.{_nanoseconds(self._clock())}"))
-        return Journal(path, loaded.deployment, loaded.digest, crypter)
+        lay = self._journals(project, stack)
+        if loaded.notices:  # the state moved on without it: keep it for a person
+            lay.set_aside(_nanoseconds(self._clock()))
+        elif self._is_shared:
+            lay.clear()
+        return Journal(lay.path, loaded.deployment, loaded.digest, crypter, lay.copy())
 
-    def _journal_path(self, project: str, stack: str) -> Path:
-        return self._home / "stacks" / project / f"{stack}{JOURNAL_SUFFIX}"
+    def _journals(self, project: str, stack: str) -> StackJournals:
+        if not self._is_shared:
+            return FolderJournals(self.root / STACKS / project / f"{stack}{JOURNAL_SUFFIX}")
+        spool = self.root / project / f"{stack}{JOURNAL_SUFFIX}"
+        return SharedJournals(spool, self.store, f".pulumi/tickover/{project}/{stack}/journal")
 
     # --- files ---------------------------------------------------------------------------------------
 
-    def _state_file(self, project: str, stack: str) -> Path | None:
-        plain = self._home / "stacks" / project / f"{stack}.json"
-        found = [p for p in (plain, plain.with_name(plain.name + ".gz")) if p.is_file()]
-        if not found and plain.with_name(plain.name + ".zst").is_file():
-            raise TickoverError(
-                "zstd-state",
-                "State is compressed with zstd",
-                f"{plain}.zst: tickover reads plain and gzip state.",
-                hint="PULUMI_DIY_BACKEND_ZSTD=false pulumi stack export | pulumi stack import",
-            )
-        return max(found, key=lambda p: p.stat().st_mtime_ns, default=None)
-
     def _read(self, project: str, stack: str) -> bytes | None:
-        path = self._state_file(project, stack)
-        if path is None:
-            return None
-        with state_errors(path, "read"):
-            data = path.read_bytes()
-            return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        return self._checkpoints.read(project, stack)
 
     def _check_layout(self) -> None:
         """Raises for the layout without projects, which the CLI can upgrade."""
-        meta = self._home / "meta.yaml"
-        with state_errors(meta, "read"):
-            if meta.is_file():
-                document = yaml.safe_load(meta.read_text("utf-8"))
-                version = document.get("version") if isinstance(document, dict) else None
-            else:
-                stacks = self._home / "stacks"
-                legacy = stacks.is_dir() and any(stacks.glob("*.json*"))
-                version = 0 if legacy else LAYOUT_VERSION
+        if (meta := self.store.read(_META)) is not None:
+            document = yaml.safe_load(meta.data)
+            version = document.get("version") if isinstance(document, dict) else None
+        else:
+            names = (key.split("/")[2:] for key in self.store.list(STACKS))
+            legacy = any(len(parts) == 1 and ".json" in parts[0] for parts in names)
+            version = 0 if legacy else LAYOUT_VERSION
         if version != LAYOUT_VERSION:
             raise ConfigError(
                 "old-layout",
                 "State layout not supported",
-                f"{self.root} has a state layout of version {version}; tickover uses version 1.",
+                f"{self.store.place('')} has a state layout of version {version}; tickover uses version 1.",
                 hint="pulumi state upgrade",
             )
 
     def _ensure_layout(self) -> None:
         self._check_layout()
-        meta = self._home / "meta.yaml"
-        if not meta.is_file():
-            write_atomic(meta, b"version: 1\n")
+        if self.store.read(_META) is None:
+            self.store.write(_META, b"version: 1\n")
 
 
 def check_name(stack: str) -> None:
@@ -353,10 +333,6 @@ def _noted(deployment: Deployment) -> dict[str, Any]:
     if found := violations(deployment):
         rest["integrity_error"] = {"version": engine_version(), "command": "tickover", "error": str(found[0])}
     return extra | ({"metadata": rest} if rest else {})
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _rfc3339(moment: datetime) -> str:

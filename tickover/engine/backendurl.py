@@ -1,7 +1,7 @@
-"""Which state folder a project uses: the rules of the Pulumi CLI, and no cloud.
+"""Where a project's state lies: the rules of the Pulumi CLI, but for its cloud service.
 
-Owns: the order of sources and the meaning of ``file://`` URLs. Promises: pure but for reading
-credentials.json. Never: creates a folder.
+Owns: the order of sources, the meaning of ``file://`` URLs, which store a URL is. Promises: pure but for
+reading credentials.json. Never: creates a folder.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from typing import Final
 from urllib.parse import unquote
 
 from tickover.engine.project import Project
+from tickover.engine.stores import Store
+from tickover.engine.stores.folder import FolderStore
 from tickover.errors import ConfigError, Exit, TickoverError
 from tickover.paths import data_home
 
+BUCKET_SCHEMES: Final = ("s3", "gs", "azblob")
 _SCHEME: Final = "file://"
 _DEFAULT: Final = "file://~"
 _DATA_HOME: Final = ".tickover"
@@ -61,6 +64,16 @@ def _current(path: Path) -> str:
     return current if isinstance(current, str) else ""
 
 
+def store_of(chosen: BackendUrl, root: Path, env: Mapping[str, str]) -> Store:
+    """The folder or bucket that holds ``.pulumi``. Raises ConfigError for what is neither."""
+    if chosen.url.partition("://")[0] in BUCKET_SCHEMES:
+        # Its library is large, and most people keep their state in a folder.
+        from tickover.engine.stores.opening import open_bucket
+
+        return open_bucket(chosen.url, env)
+    return FolderStore(folder_of(chosen, root, env), chosen.url)
+
+
 def folder_of(chosen: BackendUrl, root: Path, env: Mapping[str, str] | None = None) -> Path:
     """The folder that holds ``.pulumi``. Relative URLs start at the project root; ``.tickover`` in front
     is the data home, wherever that lies. Raises ConfigError for what is not a file URL."""
@@ -68,7 +81,8 @@ def folder_of(chosen: BackendUrl, root: Path, env: Mapping[str, str] | None = No
         raise ConfigError(
             "backend-url",
             "State back end not supported",
-            f"{chosen.source} names {chosen.url}. tickover keeps state in a folder (file://…) only.",
+            f"{chosen.source} names {chosen.url}. tickover keeps state in a folder (file://…) or a "
+            "bucket (s3://…, gs://…, azblob://…).",
             hint="export PULUMI_BACKEND_URL=file://~",
         )
     text = unquote(chosen.url.removeprefix(_SCHEME).partition("?")[0])

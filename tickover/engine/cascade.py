@@ -64,8 +64,6 @@ async def _falls(
     """The properties that bring it down; None if it can stay."""
     if resource.provider and split_reference(resource.provider)[0] in gone:
         return ()
-    if resource.deleted_with in gone:
-        return ()
     keys = [k for k, urns in resource.property_dependencies.items() if gone.intersection(urns)]
     keys = [k for k in keys if k in resource.inputs]
     if not keys or is_provider_type(resource.type):

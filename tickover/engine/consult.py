@@ -26,11 +26,11 @@ from tickover.engine.structdiff import compare, with_ignored
 from tickover.engine.values import PropertyMap
 
 
-def random_seed(urn: str, replaced: ResourceState | None) -> bytes:
+def random_seed(seed: str, urn: str, replaced: ResourceState | None) -> bytes:
     """The 32 bytes that autonaming draws from: the same in the dry run and in the apply, others for a
-    replacement than for the one that it replaces."""
+    replacement than for the one that it replaces. seed: of the state and where it lies."""
     salt = replaced.id if replaced is not None else ""
-    return hashlib.sha256(f"{urn}\0{salt}".encode()).digest()
+    return hashlib.sha256(f"{seed}\0{urn}\0{salt}".encode()).digest()
 
 
 async def checked(

@@ -50,6 +50,7 @@ class Deployer:
     acts: Acts
     judge: Judge
     dry_run: bool
+    seed: str  # of this state in this place: what autonaming draws from
     guard: Guard | None = None
     creates: bool = True  # False: a destroy that runs the program; nothing of its own is made
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -192,7 +193,7 @@ class Deployer:
         wanted = with_ignored(goal.inputs, old.inputs, goal.ignore_changes) if old else goal.inputs
         is_gone = old is not None and (old.urn in self.condemned or old.external)
         kept = None if is_gone or is_targeted or (old and not old.custom) else old
-        seed = consult.random_seed(goal.urn, old if is_gone or is_targeted else None)
+        seed = consult.random_seed(self.seed, goal.urn, old if is_gone or is_targeted else None)
         inputs = await consult.checked(handle, goal, wanted if kept else goal.inputs, kept, seed)
         inputs = await self.judge.inputs(goal, inputs)
         if old is None or old.external:
@@ -214,7 +215,7 @@ class Deployer:
             self._refuse_imported(goal, decision)
             self.replaced.add(goal.urn)
             if not is_targeted:
-                seed = consult.random_seed(goal.urn, old)
+                seed = consult.random_seed(self.seed, goal.urn, old)
                 inputs = await consult.checked(handle, goal, goal.inputs, None, seed)
         return Order(goal, old, inputs, decision)
 
@@ -223,18 +224,13 @@ class Deployer:
             raise TickoverError(
                 "unknown-trigger", "Replacement trigger is unknown", "It has to be known by now.", goal.urn
             )
-        dies = goal.deleted_with in self.replaced
-        replaced = self.replaced | ({*goal.replace_with} if dies else set())
-        found = imposed(
+        return imposed(
             old,
             goal,
             is_targeted=self.targeting.replaces(goal.urn, old),
-            replaced=replaced,
+            replaced=self.replaced,
             is_elsewhere=is_elsewhere,
         )
-        if found is None and dies:
-            return DiffResult(True, replaces=("deletedWith",))
-        return found
 
     async def _is_elsewhere(self, handle: Handle, goal: Goal, old: ResourceState) -> bool:
         """True if the provider it has now would not find what another provider made."""

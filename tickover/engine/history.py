@@ -59,9 +59,13 @@ def history_files(folder: Path) -> list[Path]:
 
 def read_history(path: Path) -> UpdateRecord:
     """The record in a ``.history.json`` file. Raises TickoverError if it is none."""
+    return parse_history(path.name, path.read_bytes())
+
+
+def parse_history(name: str, data: bytes) -> UpdateRecord:
+    """The record of this content. Raises TickoverError if it is none."""
     try:
-        data = path.read_bytes()
-        raw = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+        raw = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
         return UpdateRecord(
             kind=str(raw["kind"]),
             start_time=int(raw.get("startTime") or 0),
@@ -74,5 +78,5 @@ def read_history(path: Path) -> UpdateRecord:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TickoverError(
-            "bad-history", "History cannot be read", f"{path.name} is no update record.", address=path.name
+            "bad-history", "History cannot be read", f"{name} is no update record.", address=name
         ) from error

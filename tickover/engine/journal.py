@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from tickover.engine.files import state_errors
 from tickover.engine.plan import Op
@@ -30,23 +30,44 @@ from tickover.errors import TickoverError
 FORMAT: Final = 1
 
 
+class Copy(Protocol):
+    """Where a journal's lines also go, so that another machine can recover."""
+
+    run: str
+
+    def follow(self, path: Path, end: int, strictly: bool) -> None:
+        """path is on disk up to end: take what is new. Called from another thread, by one at a time.
+        strictly: raise TickoverError if that cannot be done now."""
+
+
 class Journal:
     """The open journal of a running operation, and the snapshot that it describes."""
 
-    def __init__(self, path: Path, base: Deployment, base_digest: str, crypter: Crypter) -> None:
+    def __init__(
+        self,
+        path: Path,
+        base: Deployment,
+        base_digest: str,
+        crypter: Crypter,
+        copy: Copy | None = None,
+    ) -> None:
         self._path = path
+        self._copy = copy
+        self.base_digest = base_digest
         self._crypter = crypter
         self._snapshot = Snapshot(base)
         self._provider = base.secrets_provider
         self._tickets: dict[int, tuple[Op, ResourceState | None]] = {}
         self._next_ticket = 1
         self._written = 0
+        self._end = 0
         self._durable = 0
         self._flush: asyncio.Task[None] | None = None
         with state_errors(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
-        self._append({"k": "base", "v": FORMAT, "digest": base_digest})
+        run = {} if copy is None else {"run": copy.run}
+        self._append({"k": "base", "v": FORMAT, "digest": base_digest} | run)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -108,13 +129,18 @@ class Journal:
 
     async def _sync_in_thread(self) -> None:
         covered = self._written
-        with state_errors(self._path, "written"):
-            await asyncio.to_thread(os.fsync, self._file.fileno())
+        await asyncio.to_thread(self._make_durable)
         self._durable = max(self._durable, covered)
 
-    def _sync_now(self) -> None:
+    def _make_durable(self, strictly: bool = False) -> None:
+        end = self._end
         with state_errors(self._path, "written"):
             os.fsync(self._file.fileno())
+        if self._copy is not None:
+            self._copy.follow(self._path, end, strictly)
+
+    def _sync_now(self) -> None:
+        self._make_durable(strictly=True)
         self._durable = self._written
 
     def close(self) -> None:
@@ -138,8 +164,15 @@ class Journal:
         data = dumps(line).encode("utf-8", "replace") + b"\n"
         with state_errors(self._path, "written"):
             view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
+            try:
+                while view:
+                    view = view[self._file.write(view) :]
+            except OSError:
+                # A torn line would hide every line that follows it from `parse`.
+                self._file.truncate(self._end)
+                self._file.seek(self._end)
+                raise
+        self._end += len(data)
         self._written += 1
 
 
@@ -195,6 +228,11 @@ def base_digest(entries: list[dict[str, Any]]) -> str:
             "Finish the operation with the version that began it.",
         )
     return str(head.get("digest", ""))
+
+
+def run_of(entries: list[dict[str, Any]]) -> str:
+    """Which run wrote the journal; empty where only one place keeps it."""
+    return str(entries[0].get("run", "")) if entries else ""
 
 
 def committed_digests(entries: list[dict[str, Any]]) -> frozenset[str]:

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,14 +42,21 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class StackLock:
-    """A held lock; a context manager that gives it back. notices: stale locks that were removed."""
+    """A held lock; a context manager that gives it back. notices: stale locks that were removed.
+
+    give_back: how, where the lock is not just a file.
+    """
 
     path: Path
     notices: tuple[str, ...] = field(default=())
+    give_back: Callable[[], object] | None = None
 
     def release(self) -> None:
         """Gives the lock back; a lock that somebody broke meanwhile is no error."""
-        remove(self.path)
+        if self.give_back is not None:
+            self.give_back()
+        else:
+            remove(self.path)
 
     def __enter__(self) -> StackLock:
         return self
@@ -121,8 +128,12 @@ def holders(root: Path, project: str, stack: str) -> tuple[Holder, ...]:
 
 def others_running(root: Path, project: str, stack: str) -> tuple[Holder, ...]:
     """Holders of the stack's lock that may still live, this process left out."""
+    return still_running(holders(root, project, stack))
+
+
+def still_running(found: Sequence[Holder]) -> tuple[Holder, ...]:
+    """Those of found that may still live, this process left out."""
     hostname, own = socket.gethostname(), os.getpid()
-    found = holders(root, project, stack)
     return tuple(h for h in found if not is_stale(h, hostname) and (h.hostname, h.pid) != (hostname, own))
 
 
@@ -141,11 +152,16 @@ def _clear(folder: Path, project: str, stack: str, own: Path | None) -> tuple[st
     for holder in stale:
         remove(holder.path)
     if held := [h for h in others if h not in stale]:
-        raise _held(held, stack)
-    return tuple(f"Removed a stale lock: {h} has ended." for h in stale)
+        raise held_error(held, stack)
+    return tuple(stale_notice(h) for h in stale)
 
 
-def _held(held: list[Holder], stack: str) -> TickoverError:
+def stale_notice(holder: Holder) -> str:
+    return f"Removed a stale lock: {holder} has ended."
+
+
+def held_error(held: Sequence[Holder], stack: str) -> TickoverError:
+    """Who holds the stack, since when, with what, and how to break the lock."""
     who = "\n".join(f"  {holder}" for holder in held)
     return TickoverError(
         "stack-locked",
@@ -158,7 +174,8 @@ def _held(held: list[Holder], stack: str) -> TickoverError:
     )
 
 
-def _write(path: Path, command: str) -> None:
+def content_of(command: str) -> bytes:
+    """What a lock of this process says."""
     content: dict[str, Any] = {
         "pid": os.getpid(),
         "username": _username(),
@@ -168,9 +185,13 @@ def _write(path: Path, command: str) -> None:
         "command": command,
         "started": process_start(os.getpid()),
     }
+    return json.dumps(content, separators=(",", ":")).encode("utf-8")
+
+
+def _write(path: Path, command: str) -> None:
     # The temporary file must not lie in the folder of the locks: any file in there counts as one.
     staging = path.parent.parent / f"{path.stem}.new"
-    write_atomic(staging, json.dumps(content, separators=(",", ":")).encode("utf-8"))
+    write_atomic(staging, content_of(command))
     with state_errors(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(staging, path)
@@ -196,7 +217,17 @@ def _read_all(folder: Path) -> tuple[Holder, ...]:
 def _read(path: Path) -> Holder | None:
     """A lock that cannot be understood is a lock all the same; one that went meanwhile is None."""
     try:
-        raw = json.loads(path.read_bytes())
+        return parse_holder(path, path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return Holder(path=path)
+
+
+def parse_holder(path: Path, data: bytes) -> Holder:
+    """The lock of this content; a lock that cannot be understood is a lock all the same."""
+    try:
+        raw = json.loads(data)
         return Holder(
             path=path,
             pid=int(raw.get("pid") or 0),
@@ -206,7 +237,5 @@ def _read(path: Path) -> Holder | None:
             command=str(raw.get("command") or ""),
             started=int(raw.get("started") or 0),
         )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return Holder(path=path)

@@ -60,6 +60,7 @@ class Operation:
     packs: PolicyPacks | None = None
     goals: Mapping[str, Goal] = field(default_factory=dict)
     loaded: Loaded | None = None
+    seed: str = ""
     deployment: Deployment = field(default_factory=Deployment)
     effects: Effects | None = None
     plan: Plan | None = None
@@ -197,6 +198,7 @@ class Operation:
         self.emit(PhaseStarted(self.clock(), "reading state"))
         request = self.request
         loaded = request.backend.load(request.project.name, request.stack, self.keyring)
+        self.seed = f"{request.backend!r}\0{loaded.digest}"
         for notice in loaded.notices:
             self.say(Severity.WARNING, "", notice)
         deployment = leftovers.pruned(loaded.deployment)

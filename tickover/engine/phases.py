@@ -37,6 +37,7 @@ from tickover.engine.savedguard import Guard
 from tickover.engine.stackconfig import config_for_program, load_stack_config
 from tickover.engine.targeting import Targeting, not_found
 from tickover.engine.transforms import Transforms
+from tickover.engine.urn import is_default_provider
 from tickover.engine.values import PropertyMap
 from tickover.errors import TickoverError
 
@@ -110,6 +111,7 @@ def assembled(op: Operation, dry_run: bool, cleanup: AsyncExitStack, creates: bo
         acts=acts,
         judge=judge,
         dry_run=dry_run,
+        seed=op.seed,
         guard=Guard(request.saved_plan) if request.saved_plan is not None else None,
         creates=creates,
     )
@@ -216,7 +218,7 @@ async def plan_program(op: Operation, creates: bool = True) -> Plan:
     plan = op.plan_of((*planned, *run.steps), dict(outputs), op.stack_outputs())
     plan = replace(plan, violations=tuple(run.judge.found))
     op.violations, op.plan, op.goals = plan.violations, plan, run.registrar.goals
-    op.leftovers = op.leftovers or _moves(run)
+    op.leftovers = op.leftovers or _moves(run) or any(is_default_provider(s.urn) for s in run.steps)
     if run.deployer.guard is not None and not op.failures:
         run.deployer.guard.finish(op.failures)
     op.emit(PlanReady(op.clock(), plan))

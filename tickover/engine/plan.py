@@ -154,7 +154,9 @@ class Plan:
     def has_changes(self) -> bool:
         """True if a step or a stack output changes."""
         quiet = {Op.SAME, Op.READ, Op.REFRESH}
-        return any(s.op not in quiet for s in self.steps) or dict(self.outputs) != dict(self.old_outputs)
+        return any(s.op not in quiet and not is_default_provider(s.urn) for s in self.steps) or dict(
+            self.outputs
+        ) != dict(self.old_outputs)
 
     def to_text(self) -> str:
         """A line a step: ``op urn [reasons]``; what tests compare and --debug prints."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tickover.engine import journal as journals
-from tickover.engine.files import state_errors
 from tickover.engine.integrity import verify
 from tickover.engine.locks import Holder
 from tickover.engine.secrets import Keyring
@@ -34,11 +32,11 @@ class Loaded:
 
 
 def recover(
-    loaded: Loaded, path: Path, stack: str, keyring: Keyring, running: Sequence[Holder] = ()
+    loaded: Loaded, data: bytes, place: str, stack: str, keyring: Keyring, running: Sequence[Holder] = ()
 ) -> Loaded:
-    """loaded, with the journal at path brought in if it continues that state. running: who holds the
-    stack now, other than this process."""
-    entries = journals.parse(_read(path))
+    """loaded, with the journal of this content brought in if it continues that state. place: where it lies.
+    running: who holds the stack now, other than this process."""
+    entries = journals.parse(data)
     if not journals.has_steps(entries) or loaded.digest in journals.committed_digests(entries):
         return loaded
     if journals.base_digest(entries) != loaded.digest:
@@ -46,21 +44,13 @@ def recover(
             return loaded
         notice = (
             f"An operation on {stack} was interrupted, and the state changed since by other means. "
-            f"What it had done is in {path}; run `tickover refresh -s {stack}` and compare."
+            f"What it had done is in {place}; run `tickover refresh -s {stack}` and compare."
         )
         return replace(loaded, notices=(notice,))
     replayed = journals.replay(loaded.deployment, entries, keyring.for_provider)
     verify(replayed.deployment, f"the journal of {stack}")
     notice = _running(stack, running) if running else _interrupted(stack, replayed)
     return replace(loaded, deployment=replayed.deployment, recovered=True, notices=(notice,))
-
-
-def _read(path: Path) -> bytes:
-    with state_errors(path, "read"):
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return b""
 
 
 def _running(stack: str, running: Sequence[Holder]) -> str:

@@ -1,4 +1,4 @@
-"""What lies beside a stack's state in the file back end: tags, earlier states, all under the stack's name.
+"""What lies beside a stack's state: tags, earlier states, all under the stack's name.
 
 Owns: ``<stack>.pulumi-tags``, the checkpoints of the history, the move of all of it to another name.
 Promises: the CLI's own forms; at every moment of a renaming the state is there under one name at least.
@@ -9,61 +9,63 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from tickover.engine.backend import JOURNAL_SUFFIX, FileBackend
-from tickover.engine.files import keep_previous, remove, state_errors, sync_folder, write_atomic
-from tickover.engine.history import history_files
 from tickover.engine.relocation import Place
 from tickover.engine.secrets import Keyring
 from tickover.engine.state import Deployment
 from tickover.engine.statevalue import dumps
+from tickover.engine.stores import Store
 from tickover.errors import ConfigError, TickoverError
 
 _TAGS_VERSION: Final = 1
+_RECORD: Final = (".history.json", ".history.json.gz")
+_CHECKPOINT: Final = (".checkpoint.json", ".checkpoint.json.gz")
 
 
-def _folder(backend: FileBackend, kind: str, place: Place) -> Path:
-    inner = backend.root / ".pulumi" / kind / place.project
-    return inner if kind == "stacks" else inner / place.stack
+def _beside(place: Place, suffix: str) -> str:
+    return f".pulumi/stacks/{place.project}/{place.stack}{suffix}"
+
+
+def _history(place: Place) -> str:
+    return f".pulumi/history/{place.project}/{place.stack}"
+
+
+def _plain(data: bytes) -> bytes:
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
 
 
 # --- tags ------------------------------------------------------------------------------------------------
 
 
-def _tags_file(backend: FileBackend, place: Place) -> Path:
-    return _folder(backend, "stacks", place) / f"{place.stack}.pulumi-tags"
-
-
 def read_tags(backend: FileBackend, place: Place) -> dict[str, str]:
     """The stack's tags by name."""
-    path = _tags_file(backend, place)
-    with state_errors(path, "read"):
-        if not path.is_file():
-            return {}
-        data = path.read_bytes()
+    store, key = backend.store, _beside(place, ".pulumi-tags")
+    blob = store.read(key)
+    if blob is None:
+        return {}
     try:
-        document = json.loads(data)
+        document = json.loads(blob.data)
         if document["version"] != _TAGS_VERSION:
             raise ValueError(f"its version is {document['version']!r}, not {_TAGS_VERSION}")
         return {str(k): str(v) for k, v in sorted((document.get("tags") or {}).items())}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        where = store.place(key)
         raise TickoverError(
-            "bad-tags", "Tags cannot be read", f"{path} is no file of tags: {error}.", address=str(path)
+            "bad-tags", "Tags cannot be read", f"{where} is no file of tags: {error}.", address=where
         ) from error
 
 
 def write_tags(backend: FileBackend, place: Place, tags: Mapping[str, str]) -> None:
     """Make tags the stack's; the caller holds its lock."""
-    path = _tags_file(backend, place)
+    store, key = backend.store, _beside(place, ".pulumi-tags")
     if not tags:
-        remove(path)
+        store.delete(key)
         return
     text = dumps({"version": _TAGS_VERSION, "tags": dict(sorted(tags.items()))})
-    write_atomic(path, text.encode("utf-8"))
+    store.write(key, text.encode("utf-8"))
 
 
 # --- earlier states ----------------------------------------------------------------------------------------
@@ -71,23 +73,19 @@ def write_tags(backend: FileBackend, place: Place, tags: Mapping[str, str]) -> N
 
 def earlier_checkpoint(backend: FileBackend, place: Place, version: int) -> bytes:
     """The checkpoint after the stack's version-th update, the first being 1."""
-    records = list(reversed(history_files(_folder(backend, "history", place))))
+    store = backend.store
+    keys = store.list(_history(place))
+    records = sorted(k for k in keys if k.endswith(_RECORD))  # their names hold the time
     if not 1 <= version <= len(records):
         known = f"It has 1 to {len(records)}." if records else "It has no history."
         raise ConfigError("no-version", "No such version", f"{place} has no version {version}. {known}")
-    record = records[version - 1]
-    stem = record.name.partition(".history.json")[0]
-    for suffix in (".checkpoint.json", ".checkpoint.json.gz"):
-        path = record.with_name(stem + suffix)
-        with state_errors(path, "read"):
-            if path.is_file():
-                data = path.read_bytes()
-                return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    stem = records[version - 1].rpartition(".history.json")[0]
+    for suffix in _CHECKPOINT:
+        if (blob := store.read(stem + suffix)) is not None:
+            return _plain(blob.data)
+    where = store.place(records[version - 1])
     raise TickoverError(
-        "no-checkpoint",
-        "Earlier state is missing",
-        f"{record} has no checkpoint beside it.",
-        address=str(record),
+        "no-checkpoint", "Earlier state is missing", f"{where} has no checkpoint beside it.", address=where
     )
 
 
@@ -101,29 +99,23 @@ def rename_stack(
     holds both locks."""
     if backend.exists(new.project, new.stack):
         raise TickoverError("stack-exists", "Stack exists already", f"There is a stack {new} already.")
+    store = backend.store
     backend.save(new.project, new.stack, deployment, keyring)
-    _move_history(backend, old, new)
+    _move_history(store, old, new)
     if tags := read_tags(backend, old):
         write_tags(backend, new, tags)
-    remove(_tags_file(backend, old))
-    folder = _folder(backend, "stacks", old)
-    for name in (f"{old.stack}.json", f"{old.stack}.json.gz"):
-        path = folder / name
-        keep_previous(path, path.with_name(f"{name}.bak"))
-        remove(path)
-        remove(path.with_name(f"{name}.attrs"))  # what the CLI's storage library leaves beside a file
-    remove(folder / f"{old.stack}{JOURNAL_SUFFIX}")
+    store.delete(_beside(old, ".pulumi-tags"))
+    for name in (".json", ".json.gz"):
+        store.keep(_beside(old, name), _beside(old, f"{name}.bak"))
+        store.delete(_beside(old, name))
+        store.delete(_beside(old, f"{name}.attrs"))  # what the CLI's storage library leaves beside a file
+    store.delete(_beside(old, JOURNAL_SUFFIX))
 
 
-def _move_history(backend: FileBackend, old: Place, new: Place) -> None:
-    source, target = _folder(backend, "history", old), _folder(backend, "history", new)
-    with state_errors(source, "moved"):
-        files = sorted(source.iterdir()) if source.is_dir() else []
-        for path in files:
-            head, dash, tail = path.name.rpartition("-")
-            if dash and head == old.stack:
-                target.mkdir(parents=True, exist_ok=True)
-                os.replace(path, target / f"{new.stack}-{tail}")
-        if files and target.is_dir():
-            sync_folder(target)
-            sync_folder(source)
+def _move_history(store: Store, old: Place, new: Place) -> None:
+    for key in store.list(_history(old)):
+        head, dash, tail = key.rpartition("/")[2].rpartition("-")
+        blob = store.read(key) if dash and head == old.stack else None
+        if blob is not None:
+            store.write(f"{_history(new)}/{new.stack}-{tail}", blob.data)
+            store.delete(key)

@@ -24,7 +24,6 @@ from tickover.engine.provider import (
     DiffResult,
     InvokeResult,
     Local,
-    Provider,
     ProviderLog,
     ReadRequest,
     ReadResult,
@@ -42,11 +41,6 @@ from tickover.provider.docker.tables import REFUSED
 
 if TYPE_CHECKING:
     from tickover.provider.docker.handler import Handler
-
-
-def factory(log: ProviderLog) -> Provider:
-    """A provider of package docker."""
-    return DockerProvider(log)
 
 
 def _handlers() -> dict[str, Handler]:

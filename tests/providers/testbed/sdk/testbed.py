@@ -12,7 +12,7 @@ class _Thing(pulumi.CustomResource):
     kind = ""
 
     def __init__(self, resource_name, /, value=None, opts=None, **inputs):
-        self.outputs = {key: None for key in _OUTPUTS}
+        self.outputs = dict.fromkeys(_OUTPUTS)
         props = self.outputs | {"value": value} | inputs
         super().__init__(f"testbed:index:{self.kind}", resource_name, props, opts)
 

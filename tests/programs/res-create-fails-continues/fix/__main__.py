@@ -1,0 +1,11 @@
+"""Its update fails."""
+
+import testbed
+from pulumi import ResourceOptions, export
+
+bad = testbed.Failing("bad", fails="update")
+testbed.Simple("needs", opts=ResourceOptions(depends_on=[bad]))
+testbed.Simple("takes", bad.value)
+good = testbed.Simple("good")
+testbed.Simple("after", good.id)
+export("good", good.id)

@@ -1,0 +1,8 @@
+"""Others."""
+
+import testbed
+from pulumi import ResourceOptions
+
+seed = testbed.Computed("seed", "b")
+seed.computed.apply(lambda text: testbed.Simple(f"from {text}", text))
+seed.value.apply(lambda text: testbed.Simple(f"of {text}", text, opts=ResourceOptions(parent=seed)))

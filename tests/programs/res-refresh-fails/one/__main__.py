@@ -1,0 +1,6 @@
+"""Not to be read."""
+
+import testbed
+
+testbed.Failing("bad", fails="read")
+testbed.Simple("good")

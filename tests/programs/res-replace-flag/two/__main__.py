@@ -1,0 +1,8 @@
+"""Changed."""
+
+import testbed
+
+first = testbed.Simple("first", 2)
+second = testbed.Simple("second", first.value)
+testbed.Simple("third", second.value)
+testbed.Simple("other", 2)

@@ -1,0 +1,6 @@
+"""A secret."""
+
+import testbed
+from pulumi import Output, ResourceOptions
+
+testbed.Simple("made", "1", opts=ResourceOptions(replacement_trigger=Output.secret("a")))

@@ -1,0 +1,7 @@
+"""The other is gone."""
+
+import testbed
+
+first = testbed.Simple("first", 4)
+second = testbed.Simple("second", first.value)
+testbed.Simple("third", second.value)

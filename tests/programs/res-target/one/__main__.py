@@ -1,0 +1,8 @@
+"""Four."""
+
+import testbed
+
+first = testbed.Simple("first", 1)
+second = testbed.Simple("second", first.value)
+testbed.Simple("third", second.value)
+testbed.Simple("other", 1)

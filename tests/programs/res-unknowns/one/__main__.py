@@ -1,0 +1,12 @@
+"""Made."""
+
+import testbed
+from pulumi import export
+
+made = testbed.Computed("made", "a")
+testbed.Simple("uses", made.computed)
+testbed.Named("named", 1, name=made.computed)
+testbed.Simple("deep", {"a": [made.computed, 1], "b": made.computed.apply(len)})
+testbed.Computed("on", made.computed)
+export("computed", made.computed)
+export("known", made.value)

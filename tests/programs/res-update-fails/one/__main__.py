@@ -1,0 +1,6 @@
+"""Made."""
+
+import testbed
+
+first = testbed.Failing("first", "1", fails="")
+testbed.Simple("last", first.value)

@@ -1,0 +1,6 @@
+"""Updated."""
+
+import testbed
+
+first = testbed.Failing("first", "2", fails="")
+testbed.Simple("last", first.value)
