@@ -151,7 +151,7 @@ def check(stages):
 
 
 @settings(
-    max_examples=EXPLORES or 30,
+    max_examples=EXPLORES or 40,
     deadline=None,
     derandomize=not EXPLORES,
     phases=tuple(Phase) if EXPLORES else (Phase.explicit, Phase.generate),

@@ -569,3 +569,21 @@ def test_what_departs_from_a_saved_plan_is_not_done(stack, skip_preview):
     (stack.root / "size").write_text("3")
     outcome = stack.up(saved_plan=plan, skip_preview=skip_preview)
     assert outcome.exit_code is not Exit.OK and done(stack) == [] and sizes(stack) == {"a": 1}
+
+
+# -- providers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failing_call", ["create a", "delete a"])
+def test_a_provider_replaced_by_a_run_that_failed_still_moves_what_it_made(stack, failing_call):
+    first = failing_call.startswith("delete")
+    program = 'p = Provider("p", region="{}")\nThing("a", opts=Opts(provider=p, delete_before_replace={}))\n'
+    stack.up(program.format("here", first))
+    stack.world.before[failing_call] = failing(refused())
+    assert stack.up(program.format("there", first)).exit_code is Exit.RESOURCE
+    assert list(stack.world.things) == [("here", "a-1")]
+    stack.world.before.clear()
+    done(stack)
+    assert stack.up().exit_code is Exit.OK
+    assert sorted(done(stack)) == ["create a", "delete a"]
+    assert [region for region, _ in stack.world.things] == ["there"]

@@ -1,6 +1,6 @@
 """A real S3 server on loopback: versitygw over a folder, built once from its Go module.
 
-Owns: the binary's cache, the server's process. Promises: a reason where there is no server. Never: leaves one.
+Owns: the binary's cache and the process. Promises: a reason where there is none. Never: leaves one running.
 """
 
 from __future__ import annotations

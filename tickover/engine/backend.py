@@ -281,6 +281,10 @@ class FileBackend:
             lay.clear()
         return Journal(lay.path, loaded.deployment, loaded.digest, crypter, lay.copy())
 
+    def forget_journal(self, project: str, stack: str) -> None:
+        """What a crash left of a stack that is no more."""
+        self._journals(project, stack).clear()
+
     def _journals(self, project: str, stack: str) -> StackJournals:
         if not self._is_shared:
             return FolderJournals(self.root / STACKS / project / f"{stack}{JOURNAL_SUFFIX}")

@@ -3,7 +3,7 @@
 import testbed
 from pulumi import ResourceOptions
 
-testbed.Simple("made", 1)
-testbed.Named("made", name="x")
-testbed.Simple("made", 1, opts=ResourceOptions(parent=testbed.Group("group")))
-testbed.Simple("made", 1, opts=ResourceOptions(parent=testbed.Group("heap", kind="Heap")))
+first = testbed.Simple("made", 1)
+second = testbed.Named("made", name="x", opts=ResourceOptions(depends_on=[first]))
+third = testbed.Simple("made", 1, opts=ResourceOptions(parent=testbed.Group("group"), depends_on=[second]))
+testbed.Simple("made", 1, opts=ResourceOptions(parent=testbed.Group("heap", kind="Heap"), depends_on=[third]))

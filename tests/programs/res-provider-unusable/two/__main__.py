@@ -1,0 +1,6 @@
+"""Good."""
+
+import testbed
+from pulumi import ResourceOptions
+
+testbed.Simple("first", 1, opts=ResourceOptions(provider=testbed.Provider("own", prefix="a")))
