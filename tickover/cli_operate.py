@@ -117,6 +117,10 @@ _FLAGS: Final[dict[str, tuple[Any, Any]]] = {
         ],
         False,
     ),
+    "exclude_protected": (
+        Annotated[bool, _flag("Leave protected resources, and what they need.", "--exclude-protected")],
+        False,
+    ),
     "clear_pending_creates": (
         Annotated[bool, _flag("Forget creations that were cut off.", "--clear-pending-creates")],
         False,
@@ -149,7 +153,7 @@ _REFRESH: Final = (
 )
 _DESTROY: Final = (
     *(*_ALL, "yes", "skip_preview", "refresh", "continue_on_error", "run_program", *_LIMITS),
-    *("preview_only", "show_secrets"),
+    *("preview_only", "show_secrets", "exclude_protected"),
 )
 
 

@@ -14,6 +14,7 @@ from tickover.engine.events import Diagnostic
 from tickover.engine.integrity import violations
 from tickover.engine.journal import Journal
 from tickover.engine.provider import CheckFailure, InitFailed, Severity
+from tickover.engine.stores.checkpoints import Checkpoints
 from tickover.errors import Exit, TickoverError
 
 
@@ -247,7 +248,7 @@ def test_a_state_that_cannot_be_saved_is_an_error_and_the_next_run_knows_all(sta
         raise TickoverError("disk-full", "Disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(stack.backend), "_replace_state", save)
+        patch.setattr(Checkpoints, "replace", save)
         outcome = stack.up('Thing("a")')
     assert outcome.result == "failed" and outcome.exit_code is Exit.ERROR
     assert stack.names() == ["a"]  # from the journal that stayed

@@ -100,7 +100,7 @@ def test_flags_reach_the_request(tickover: CommandLine, engine: Engine) -> None:
     (request,) = engine.requests
     assert (request.stack, request.parallel, request.refresh) == ("dev", 3, True)
     assert request.policy_packs == (pack,)
-    assert set(request.providers) == {"tickover"}
+    assert set(request.providers) == {"docker", "tickover"}
 
 
 def test_a_preview_shows_the_plan_and_asks_nothing(tickover: CommandLine, engine: Engine) -> None:

@@ -66,6 +66,7 @@ class Options:
     show_secrets: bool = False
     preview_only: bool = False
     run_program: bool = False
+    exclude_protected: bool = False
     clear_pending_creates: bool = False
     skip_pending_creates: bool = False
     import_pending_creates: tuple[str, ...] = ()
@@ -259,6 +260,7 @@ def _request(session: Session, options: Options, stack: str, views: Views) -> Re
         continue_on_error=options.continue_on_error,
         skip_preview=options.skip_preview,
         run_program=options.run_program,
+        exclude_protected=options.exclude_protected,
         saved_plan=saved_plan(session, stack, options.plan),
         pending=PendingCreations(
             clear=options.clear_pending_creates, imports=_pairs(options.import_pending_creates)

@@ -166,7 +166,7 @@ class Deployer:
                 old = await self._reread(old)
             imported = False
             if goal.import_id and is_import(goal, old):
-                old, imported = await self._import(goal, old, handle), True
+                old, imported = await self._import(goal, old, handle, goal.import_id), True
             order = await self._decided(goal, old, handle)
         recreated = old is not None and old.urn in self.condemned
         if imported and order.decision.choice is Choice.SAME and old is not None:
@@ -238,7 +238,10 @@ class Deployer:
             return True
         urn = split_reference(goal.provider)[0]
         before = split_reference(old.provider)[0] if old.provider else urn
-        if before in (urn, handle.former):
+        # A reference to an older provider of that name: its replacement came, and this one's failed.
+        live = self.prior.providers.live(before)
+        is_live = live is None or live.id == split_reference(old.provider)[1]
+        if before in (urn, handle.former) and is_live:
             return False
         entry = self.prior.providers.of(old)
         request = DiffRequest(urn, entry.id, entry.inputs, entry.outputs, handle.inputs)
@@ -291,14 +294,14 @@ class Deployer:
 
     # -- imports, reads, functions -----------------------------------------------------------------------
 
-    async def _import(self, goal: Goal, old: ResourceState | None, handle: Handle) -> ResourceState:
+    async def _import(self, goal: Goal, old: ResourceState | None, handle: Handle, id: str) -> ResourceState:
         """What is there under the id that the program gives."""
         is_replacement = old is not None and old.urn not in self.condemned
         op = Op.IMPORT_REPLACEMENT if is_replacement else Op.IMPORT
         order = Order(goal, old, goal.inputs, Decision(Choice.CREATE, reasons=("imported",)))
         if self.guard is not None:
             self.guard.expect(goal, goal.inputs, op)
-        state = await self.acts.read(order, goal.import_id, handle, op)
+        state = await self.acts.read(order, id, handle, op)
         steps: tuple[Step, ...] = (order.step(op, state),)
         if is_replacement:
             self.replaced.add(goal.urn)
@@ -314,7 +317,9 @@ class Deployer:
             self._enter(order, state, (order.step(Op.IMPORT, state),))
             return state
         async with self.limit:
-            return await self._import(goal, None, self.providers.of(goal.provider, goal.urn))
+            handle = self.providers.of(goal.provider, goal.urn)
+            # No program says so: the state does not remember it as the option `import_`.
+            return await self._import(replace(goal, import_id=""), None, handle, goal.import_id)
 
     async def _reread(self, old: ResourceState) -> ResourceState | None:
         return await read_again(old, self.providers, self.prior.providers)

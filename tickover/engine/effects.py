@@ -226,10 +226,10 @@ class Effects:
 def _partial(step: Step, subject: ResourceState, partial: InitFailed) -> ResourceState:
     """What exists after a partial success; a partly failed update keeps the old inputs."""
     inputs = subject.inputs
-    if partial.inputs is not None:
-        inputs = wire.remark_secrets(partial.inputs, subject.inputs)
-    elif step.op is Op.UPDATE and step.old is not None:
+    if step.op is Op.UPDATE and step.old is not None:
         inputs = step.old.inputs
+    elif partial.inputs is not None:
+        inputs = wire.remark_secrets(partial.inputs, subject.inputs)
     outputs = secret_outputs(partial.outputs, subject.inputs, subject.additional_secret_outputs)
     reasons = tuple(without_secrets(reason, subject.inputs) for reason in partial.reasons)
     return replace(subject, id=partial.id, inputs=inputs, outputs=outputs, init_errors=reasons)

@@ -8,6 +8,7 @@ terminal.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from tickover.engine import importer
@@ -96,10 +97,14 @@ async def destroy(request: Request, confirm: Confirm, preview_only: bool = False
         if request.run_program:
             return await _destroy_with_program(op, confirm, preview_only)
         prior = Prior.of(op.deployment.resources)
+        choice = request.choice
+        if request.exclude_protected:
+            kept = tuple(r.urn for r in prior.order if r.protect)
+            choice = replace(choice, excludes=(*choice.excludes, *kept))
         missing = request.choice.unknown({r.urn for r in prior.order})
         if missing:
             op.failures.add("", not_found(missing, request.stack))
-        steps = removals(prior, Seen(), request.choice, op.failures)
+        steps = removals(prior, Seen(), choice, op.failures)
         if not request.skip_preview:
             refuse_protected(steps, op.failures)
         left = len(unprotected(steps)) < len(prior.order)

@@ -36,7 +36,9 @@ class Op(Enum):
     IMPORT_REPLACEMENT = "import-replacement"
 
 
-_STACK_REFERENCE: Final = "pulumi:pulumi:StackReference"
+_REPLACING: Final = frozenset({Op.REPLACE, Op.CREATE_REPLACEMENT, Op.READ_REPLACEMENT, Op.IMPORT_REPLACEMENT})
+# The end of an old object: of no account beside its replacement, nor where that came in an earlier run.
+_LEAVING: Final = frozenset({Op.DELETE_REPLACED, Op.DISCARD_REPLACED})
 _COUNTED_AS: Final = {
     Op.REFRESH: Op.SAME,
     Op.CREATE_REPLACEMENT: Op.REPLACE,
@@ -71,10 +73,14 @@ class Step:
 
 def counts_of(steps: Iterable[Step]) -> dict[str, int]:
     """Counts by Pulumi's summary words; a replacement counts once, a resource once, and what the engine
-    declares for itself (default providers) not at all."""
+    declares for itself (default providers) and what it only reads not at all."""
     found: dict[str, set[str]] = {}
+    steps = tuple(steps)
+    replaced = {s.urn for s in steps if s.op in _REPLACING}
     for step in steps:
-        if is_default_provider(step.urn) or (step.op is Op.READ and step.type == _STACK_REFERENCE):
+        if step.op in _LEAVING and (step.op is Op.DELETE_REPLACED) is not (step.urn in replaced):
+            continue
+        if is_default_provider(step.urn) or step.op is Op.READ:
             continue
         word = _COUNTED_AS.get(step.op, step.op).value
         found.setdefault(word, set()).add(step.urn)

@@ -102,11 +102,12 @@ async def _compared(
     if not drift and not moved:
         return new, _step(Op.REFRESH, old, new, ())
     new = replace(new, modified=now_rfc3339())
-    if not old.external:
-        handle = await providers.handle_of_state(old, entries)
-        back = await differs(handle, new, old.inputs, old.ignore_changes)
-        if not back.changes:
-            return new, _step(Op.REFRESH, old, new, ())
+    if old.external:
+        return new, _step(Op.REFRESH, old, new, ())
+    handle = await providers.handle_of_state(old, entries)
+    back = await differs(handle, new, old.inputs, old.ignore_changes)
+    if not back.changes:
+        return new, _step(Op.REFRESH, old, new, ())
     keys = tuple(sorted(drift or moved))
     step = _step(Op.UPDATE, old, new, tuple(f"drifted: {key}" for key in keys))
     return new, replace(step, diff_keys=keys, detailed=drift or moved)

@@ -87,7 +87,7 @@ def _fate(resource: ResourceState, seen: Seen) -> tuple[Op, str] | None:
         return Op.DELETE_REPLACED, "its replacement is up"
     if urn in seen.condemned or resource.pending_replacement:
         return Op.REMOVE_PENDING_REPLACE, "its deletion was done"
-    return Op.DELETE, "no longer declared"
+    return Op.DISCARD if resource.external else Op.DELETE, "no longer declared"
 
 
 def _is_replaced(entry: Entry) -> bool:

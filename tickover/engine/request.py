@@ -47,6 +47,7 @@ class Request:
     continue_on_error: bool = False
     skip_preview: bool = False
     run_program: bool = False
+    exclude_protected: bool = False
     message: str = ""
     saved_plan: SavedPlan | None = None
     pending: PendingCreations = field(default_factory=PendingCreations)

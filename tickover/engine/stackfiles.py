@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from tickover.engine.backend import JOURNAL_SUFFIX, FileBackend
+from tickover.engine.backend import FileBackend
 from tickover.engine.relocation import Place
 from tickover.engine.secrets import Keyring
 from tickover.engine.state import Deployment
@@ -109,7 +109,7 @@ def rename_stack(
         store.keep(_beside(old, name), _beside(old, f"{name}.bak"))
         store.delete(_beside(old, name))
         store.delete(_beside(old, f"{name}.attrs"))  # what the CLI's storage library leaves beside a file
-    store.delete(_beside(old, JOURNAL_SUFFIX))
+    backend.forget_journal(old.project, old.stack)
 
 
 def _move_history(store: Store, old: Place, new: Place) -> None:

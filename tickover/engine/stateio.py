@@ -22,7 +22,14 @@ from tickover.engine.state import (
     ResourceState,
     SecretsProvider,
 )
-from tickover.engine.statevalue import dumps, malformed, props_from_json, props_to_json
+from tickover.engine.statevalue import (
+    dumps,
+    malformed,
+    props_from_json,
+    props_to_json,
+    value_from_json,
+    value_to_json,
+)
 from tickover.engine.wire import as_number
 
 SCHEMA_VERSION: Final = 3
@@ -78,6 +85,9 @@ def magic(version: str) -> str:
 # --- resources ---------------------------------------------------------------------------------------
 
 
+_TRIGGER: Final = "replacementTrigger"
+
+
 def resource_to_json(state: ResourceState, crypter: Crypter, show_secrets: bool = False) -> dict[str, Any]:
     """One entry of ``resources``; empty fields are left out, as Pulumi does."""
     fields: dict[str, Any] = {
@@ -111,6 +121,8 @@ def resource_to_json(state: ResourceState, crypter: Crypter, show_secrets: bool 
         "replaceOnChanges": list(state.replace_on_changes),
     }
     kept = {k: v for k, v in fields.items() if v or k in ("urn", "custom", "type")} | dict(state.extra)
+    if (trigger := kept.get(_TRIGGER)) is not None:
+        kept[_TRIGGER] = value_to_json(trigger, crypter, show_secrets)
     return {k: kept[k] for k in sorted(kept, key=lambda name: (_RANK.get(name, len(_RANK)), name))}
 
 
@@ -156,7 +168,11 @@ def resource_from_json(raw: Mapping[str, Any], crypter: Crypter) -> ResourceStat
         source_position=raw.get("sourcePosition") or "",
         ignore_changes=tuple(raw.get("ignoreChanges") or ()),
         replace_on_changes=tuple(raw.get("replaceOnChanges") or ()),
-        extra={k: v for k, v in raw.items() if k not in _MODELLED},
+        extra={
+            k: value_from_json(v, crypter) if k == _TRIGGER else v
+            for k, v in raw.items()
+            if k not in _MODELLED
+        },
     )
 
 

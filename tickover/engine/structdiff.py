@@ -115,7 +115,7 @@ def _put_back(new: Any, old: Any, parts: tuple[str | int, ...]) -> None:
     for key in keys:
         old_value, new_value = _at(old, key), _at(new, key)
         if rest:
-            if old_value is not _MISSING and new_value is not _MISSING:
+            if new_value is not _MISSING:
                 _put_back(new_value, old_value, rest)
         elif old_value is _MISSING:
             if isinstance(new, dict):
