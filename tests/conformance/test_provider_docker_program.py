@@ -129,7 +129,7 @@ def test_what_was_made_by_hand_is_taken_in_by_import(docker_engine: Engine, tmp_
     assert (
         clash.code != 0 and f"tickover import docker:index/container:Container NAME {id[:12]}" in clash.said
     )
-    quiet = ("--yes", "--skip-preview", "--generate-code=false", "--no-protect")
+    quiet = ("--yes", "--skip-preview", "--generate-code=false", "--protect=false")
     space.ok(OURS, "import", "-s", STACK, *quiet, "docker:index/volume:Volume", "data", "by-hand")
     space.ok(OURS, "import", "-s", STACK, *quiet, "docker:index/container:Container", "web", id[:12])
     space.operate(OURS, "up")  # the default provider of the import goes: the program's has a version

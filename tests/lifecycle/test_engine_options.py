@@ -216,7 +216,11 @@ def test_continue_on_error_does_what_does_not_need_the_failed_one(stack, goes_on
     stack.world.before["create bad"] = failing(refused())
     outcome = stack.up(FAN.format(1), continue_on_error=goes_on)
     assert (outcome.result, outcome.exit_code) == ("failed", Exit.RESOURCE)
-    assert stack.names() == (["free"] if goes_on else [])
+    if goes_on:
+        assert stack.names() == ["free"]
+    else:  # the two registrations race: "free" may have been made before "bad" failed, never after
+        calls = stack.world.calls
+        assert "create free" not in calls[calls.index("create bad") :]
     assert "create after" not in stack.world.calls and violations(stack.deployment()) == ()
     stack.world.before.clear()
     assert stack.up().result == "succeeded" and sorted(stack.names()) == ["after", "bad", "free"]

@@ -195,11 +195,13 @@ def main() -> int:
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(runtime, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    stop = threading.Event()
+    stop, parent = threading.Event(), os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     print(port, flush=True)
-    stop.wait()
+    while not stop.wait(1.0):
+        if os.getppid() != parent:  # the CLI ended without a word
+            break
     runtime.end_all()
     server.stop(0)
     sys.stdout.flush()

@@ -7,9 +7,11 @@ Never: decides.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from tickover.engine import wire
+from tickover.engine.autonaming import Autonaming
 from tickover.engine.effects import secret_outputs
 from tickover.engine.failures import check_failed
 from tickover.engine.goal import Goal
@@ -26,26 +28,46 @@ from tickover.engine.structdiff import compare, with_ignored
 from tickover.engine.values import PropertyMap
 
 
-def random_seed(seed: str, urn: str, replaced: ResourceState | None) -> bytes:
-    """The 32 bytes that autonaming draws from: the same in the dry run and in the apply, others for a
-    replacement than for the one that it replaces. seed: of the state and where it lies."""
-    salt = replaced.id if replaced is not None else ""
-    return hashlib.sha256(f"{seed}\0{urn}\0{salt}".encode()).digest()
+@dataclass(frozen=True, slots=True)
+class Consultant:
+    """Asks for one run. seed: of the state and where it lies; naming: the stack's rules for names."""
 
+    seed: str
+    naming: Autonaming
+    warn: Callable[[str, str], None]
 
-async def checked(
-    handle: Handle, goal: Goal, wanted: PropertyMap, kept: ResourceState | None, seed: bytes
-) -> PropertyMap:
-    """The inputs as the provider completes them. Raises TickoverError with every failure it found."""
-    if not handle.is_configured:
-        return wanted
-    try:
-        request = CheckRequest(goal.urn, kept.inputs if kept else None, wanted, seed)
-        result = await handle.provider.check(request)
-    except (Unavailable, Unimplemented):
-        return wanted
-    check_failed(goal.urn, result.failures, wanted)
-    return wire.remark_secrets(result.inputs, wanted)
+    def _random(self, urn: str, replaced: ResourceState | None) -> bytes:
+        """32 bytes to draw a name from: the same in the dry run and in the apply, others for a replacement
+        than for the one that it replaces."""
+        salt = replaced.id if replaced is not None else ""
+        return hashlib.sha256(f"{self.seed}\0{urn}\0{salt}".encode()).digest()
+
+    def ordered(self, goal: Goal) -> Goal:
+        """goal, deleted before it is replaced where both would have the same name."""
+        return replace(goal, delete_before_replace=True) if self.naming.deletes_first(goal.urn) else goal
+
+    async def checked(
+        self,
+        handle: Handle,
+        goal: Goal,
+        wanted: PropertyMap,
+        kept: ResourceState | None,
+        replaced: ResourceState | None,
+    ) -> PropertyMap:
+        """The inputs as the provider completes them. Raises TickoverError with every failure it found."""
+        if not handle.is_configured:
+            return wanted
+        seed = self._random(goal.urn, replaced)
+        proposed = self.naming.proposal(goal.urn, seed)
+        try:
+            request = CheckRequest(goal.urn, kept.inputs if kept else None, wanted, seed, proposed)
+            result = await handle.provider.check(request)
+        except (Unavailable, Unimplemented):
+            return wanted
+        for warning in result.warnings:
+            self.warn(goal.urn, warning)
+        check_failed(goal.urn, result.failures, wanted)
+        return wire.remark_secrets(result.inputs, wanted)
 
 
 async def differs(

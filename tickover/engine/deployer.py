@@ -50,7 +50,7 @@ class Deployer:
     acts: Acts
     judge: Judge
     dry_run: bool
-    seed: str  # of this state in this place: what autonaming draws from
+    consultant: consult.Consultant
     guard: Guard | None = None
     creates: bool = True  # False: a destroy that runs the program; nothing of its own is made
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -160,7 +160,7 @@ class Deployer:
         return Answer(state)
 
     async def _custom(self, goal: Goal, old: ResourceState | None) -> Answer:
-        handle = self.providers.of(goal.provider, goal.urn)
+        handle, goal = self.providers.of(goal.provider, goal.urn), self.consultant.ordered(goal)
         async with self.limit:
             if old is not None and old.extra.get("refreshBeforeUpdate") and not old.external:
                 old = await self._reread(old)
@@ -193,8 +193,8 @@ class Deployer:
         wanted = with_ignored(goal.inputs, old.inputs, goal.ignore_changes) if old else goal.inputs
         is_gone = old is not None and (old.urn in self.condemned or old.external)
         kept = None if is_gone or is_targeted or (old and not old.custom) else old
-        seed = consult.random_seed(self.seed, goal.urn, old if is_gone or is_targeted else None)
-        inputs = await consult.checked(handle, goal, wanted if kept else goal.inputs, kept, seed)
+        replaced = old if is_gone or is_targeted else None
+        inputs = await self.consultant.checked(handle, goal, wanted if kept else goal.inputs, kept, replaced)
         inputs = await self.judge.inputs(goal, inputs)
         if old is None or old.external:
             return Order(goal, old, inputs, decide(old, goal, DiffResult(False)))
@@ -215,8 +215,7 @@ class Deployer:
             self._refuse_imported(goal, decision)
             self.replaced.add(goal.urn)
             if not is_targeted:
-                seed = consult.random_seed(self.seed, goal.urn, old)
-                inputs = await consult.checked(handle, goal, goal.inputs, None, seed)
+                inputs = await self.consultant.checked(handle, goal, goal.inputs, None, old)
         return Order(goal, old, inputs, decision)
 
     def _imposed(self, goal: Goal, old: ResourceState, is_elsewhere: bool) -> DiffResult | None:
@@ -326,15 +325,16 @@ class Deployer:
 
     async def read(self, goal: Goal, id: str) -> Answer:
         self.acts.check_stop()
-        if not id or id == wire.UNKNOWN_STRING:
-            return Answer(goal.as_state(goal.inputs), unknown=True)
         old = self._found(goal)
+        order = Order(goal, old, goal.inputs, Decision(Choice.SAME))
+        is_known = bool(id) and id != wire.UNKNOWN_STRING
         handle = self.providers.of(goal.provider, goal.urn)
-        if not handle.is_configured:
-            return Answer(goal.as_state(goal.inputs, id), unknown=True)
+        if not is_known or not handle.is_configured:  # in a dry run: the apply reads it
+            state = replace(goal.as_state(goal.inputs, id if is_known else ""), external=True)
+            self._enter(order, state, (order.step(Op.READ, state),))
+            return Answer(state, unknown=True)
         is_replaced = old is not None and not old.external and old.id != id
         op = Op.READ_REPLACEMENT if is_replaced else Op.READ
-        order = Order(goal, old, goal.inputs, Decision(Choice.SAME))
         async with self.limit:
             state = await self.acts.read(order, id, handle, op)
         steps: tuple[Step, ...] = (order.step(op, state),)

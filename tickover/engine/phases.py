@@ -12,8 +12,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 
+from tickover.engine import autonaming
 from tickover.engine.builtin import PACKAGE, Builtin
 from tickover.engine.callbacks import Callbacks
+from tickover.engine.consult import Consultant
 from tickover.engine.deployer import Deployer
 from tickover.engine.events import PhaseStarted, PlanReady, PolicyReported, ProgramOutput, StepPlanned
 from tickover.engine.execute import Acts, Performance, Rehearsal
@@ -28,7 +30,7 @@ from tickover.engine.plan import Plan, PolicyViolation, Step, surprises
 from tickover.engine.planorder import ordered
 from tickover.engine.plugins.serve import served
 from tickover.engine.prior import Prior
-from tickover.engine.program import ProgramRun, run_program
+from tickover.engine.program import ORGANIZATION, ProgramRun, run_program
 from tickover.engine.programplace import virtualenv_of
 from tickover.engine.registrar import ProgramRegistrar
 from tickover.engine.remote import Remote
@@ -94,6 +96,7 @@ def assembled(op: Operation, dry_run: bool, cleanup: AsyncExitStack, creates: bo
     def tell(violation: PolicyViolation) -> None:
         op.emit(PolicyReported(op.clock(), violation))
 
+    naming = autonaming.read(program.config, ORGANIZATION, program.project, program.stack)
     judge = Judge(op.packs, dry_run, tell, op.say)
     acts: Acts
     if dry_run:
@@ -111,7 +114,7 @@ def assembled(op: Operation, dry_run: bool, cleanup: AsyncExitStack, creates: bo
         acts=acts,
         judge=judge,
         dry_run=dry_run,
-        seed=op.seed,
+        consultant=Consultant(op.seed, naming, op.failures.warn),
         guard=Guard(request.saved_plan) if request.saved_plan is not None else None,
         creates=creates,
     )

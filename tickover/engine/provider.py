@@ -49,18 +49,37 @@ class ConfigureRequest:
     id: str = ""
 
 
+class NamingMode(Enum):
+    """What a provider is to do about an object that its inputs do not name."""
+
+    PROPOSE = "PROPOSE"  # use the name, completed where the cloud's rules want it
+    ENFORCE = "ENFORCE"  # use the name as it is
+    DISABLE = "DISABLE"  # refuse
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedName:
+    """is_expected: the user is to hear of it if the provider does not heed it."""
+
+    name: str
+    mode: NamingMode
+    is_expected: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
     urn: str
     olds: PropertyMap | None
     news: PropertyMap
     random_seed: bytes = b""
+    proposed: ProposedName | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     inputs: PropertyMap
     failures: tuple[CheckFailure, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class DiffKind(Enum):

@@ -73,6 +73,12 @@ class World:
             held["log"].append(f"read:{made}")
             return held["things"].get(made)
 
+    def count(self, made):
+        """How often it was counted, this time included."""
+        with self.open() as held:
+            held["counters"][f"reads of {made}"] = number = held["counters"].get(f"reads of {made}", 0) + 1
+            return number
+
     def delete(self, made):
         with self.open() as held:
             held["log"].append(f"delete:{made}")

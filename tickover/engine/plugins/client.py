@@ -88,7 +88,11 @@ class PluginProvider:
             return
         self._shook_hands = True
         self._accepts = Accepts(
-            answer.accept_secrets, answer.accept_resources, answer.accept_outputs, previews=True
+            answer.accept_secrets,
+            answer.accept_resources,
+            answer.accept_outputs,
+            previews=True,
+            naming=answer.supports_autonaming_configuration,
         )
 
     async def _attach(self, engine_address: str) -> None:
@@ -157,7 +161,11 @@ class PluginProvider:
             raise self._lacks("Configure", request.urn) from error
         if not self._shook_hands:
             self._accepts = Accepts(
-                answer.acceptSecrets, answer.acceptResources, answer.acceptOutputs, answer.supportsPreview
+                answer.acceptSecrets,
+                answer.acceptResources,
+                answer.acceptOutputs,
+                answer.supportsPreview,
+                answer.supports_autonaming_configuration,
             )
         self._is_configured = True
 
@@ -175,8 +183,18 @@ class PluginProvider:
             news=self._accepts.encode(request.news, unknowns=True),
             randomSeed=request.random_seed,
         )
+        proposed = request.proposed
+        warnings: tuple[str, ...] = ()
+        if proposed is not None and self._accepts.naming:
+            mode = provider_pb2.CheckRequest.AutonamingOptions.Mode.Value(proposed.mode.value)
+            message.autonaming.proposed_name, message.autonaming.mode = proposed.name, mode
+        elif proposed is not None and proposed.is_expected:
+            warnings = (
+                f"The provider {self._package} names it as it always does: it knows no autonaming config.",
+            )
         answer = await self._ask("Check", message, request.urn, request.news, request.olds)
-        return CheckResult(self._back(answer.inputs, request.news), check_failures(answer.failures))
+        inputs = self._back(answer.inputs, request.news)
+        return CheckResult(inputs, check_failures(answer.failures), warnings)
 
     async def diff(self, request: DiffRequest) -> DiffResult:
         if not self._is_configured:

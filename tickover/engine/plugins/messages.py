@@ -27,12 +27,14 @@ _KINDS: Final = {provider_pb2.PropertyDiff.Kind.Value(kind.name): kind for kind 
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """What the peer understands. previews: it takes Create and Update with preview set."""
+    """What the peer understands. previews: it takes Create and Update with preview set. naming: it heeds
+    the names that Check proposes."""
 
     secrets: bool = False
     resources: bool = False
     outputs: bool = False
     previews: bool = False
+    naming: bool = False
 
     def encode(self, values: Mapping[str, PropertyValue], *, unknowns: bool = False) -> Any:
         return wire.encode(

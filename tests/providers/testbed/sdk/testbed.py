@@ -3,7 +3,7 @@
 import pulumi
 from pulumi import ResourceOptions
 
-_OUTPUTS = ("value", "label", "patience", "computed", "token", "name")
+_OUTPUTS = ("value", "label", "patience", "computed", "token", "name", "reads")
 
 
 class _Thing(pulumi.CustomResource):
@@ -52,6 +52,24 @@ class Secretive(_Thing):
     kind = "Secretive"
 
 
+class Counter(_Thing):
+    """Its output `reads` is how often it was read."""
+
+    kind = "Counter"
+
+
+class Slow(_Thing):
+    """Takes `seconds` to be made; two at a time are noted."""
+
+    kind = "Slow"
+
+
+class Autonamed(_Thing):
+    """A `name` that is not given is the one that the engine proposes; another one makes another."""
+
+    kind = "Autonamed"
+
+
 class Group(pulumi.ComponentResource):
     """A parent."""
 
@@ -69,6 +87,11 @@ class Provider(pulumi.ProviderResource):
 def echo(opts=None, **args):
     """The arguments again, and the provider's prefix."""
     return pulumi.runtime.invoke_output("testbed:index:echo", args, opts)
+
+
+def secret(opts=None, **args):
+    """The argument `a` twice: `open`, and `hidden` as a secret of the provider's."""
+    return pulumi.runtime.invoke_output("testbed:index:secret", args, opts)
 
 
 def fail(opts=None, **args):

@@ -1,0 +1,6 @@
+"""Before."""
+
+import testbed
+
+a = testbed.Failing("old", 1)
+testbed.Simple("uses", a.id)

@@ -1,0 +1,8 @@
+"""Before."""
+
+import testbed
+from pulumi import ResourceOptions
+
+own = testbed.Provider("own", prefix="p")
+testbed.Simple("a", 1, opts=ResourceOptions(provider=own))
+testbed.Simple("b", 1, opts=ResourceOptions(provider=own))

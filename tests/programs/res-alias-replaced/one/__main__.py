@@ -1,0 +1,6 @@
+"""Before."""
+
+import testbed
+
+a = testbed.Named("old", name="a")
+testbed.Simple("uses", a.id)

@@ -1,0 +1,8 @@
+"""Without the last."""
+
+import testbed
+from pulumi import ResourceOptions
+
+a = testbed.Simple("a")
+b = testbed.Simple("b", opts=ResourceOptions(deleted_with=a))
+testbed.Simple("c", opts=ResourceOptions(deleted_with=b))

@@ -1,0 +1,5 @@
+"""The middle."""
+
+import testbed
+
+testbed.Simple("b", "a-1x")

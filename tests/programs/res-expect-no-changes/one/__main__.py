@@ -1,0 +1,5 @@
+"""One."""
+
+import testbed
+
+testbed.Simple("first", 1)

@@ -1,0 +1,5 @@
+"""Changed."""
+
+import testbed
+
+testbed.Simple("first", 2)

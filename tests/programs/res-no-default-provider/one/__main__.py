@@ -1,0 +1,5 @@
+"""By default."""
+
+import testbed
+
+testbed.Simple("a", 1)

@@ -1,0 +1,6 @@
+"""An invoke."""
+
+import testbed
+from pulumi import export
+
+export("said", testbed.echo(a=1)["a"])

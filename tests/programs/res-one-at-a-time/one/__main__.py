@@ -1,0 +1,6 @@
+"""Four."""
+
+import testbed
+
+for name in "badc":
+    testbed.Simple(name, 1)

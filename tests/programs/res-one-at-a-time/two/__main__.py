@@ -1,0 +1,6 @@
+"""Changed."""
+
+import testbed
+
+for name in "badc":
+    testbed.Simple(name, 2)

@@ -1,0 +1,8 @@
+"""Replaced, deleted first."""
+
+import testbed
+from pulumi import ResourceOptions
+
+top = testbed.Named("top", name="c", deleteFirst=True)
+child = testbed.Simple("child", opts=ResourceOptions(parent=top))
+testbed.Simple("grand", opts=ResourceOptions(parent=child))

@@ -1,0 +1,5 @@
+"""Half."""
+
+import testbed
+
+testbed.Failing("a", 1, fails="partial-create")

@@ -1,0 +1,5 @@
+"""Half changed."""
+
+import testbed
+
+testbed.Failing("a", 2, fails="partial-update")

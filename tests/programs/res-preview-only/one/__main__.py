@@ -1,0 +1,6 @@
+"""Two."""
+
+import testbed
+
+a = testbed.Simple("a", 1)
+testbed.Simple("b", a.value)

@@ -1,0 +1,5 @@
+"""One."""
+
+import testbed
+
+testbed.Simple("a", 2)

@@ -1,0 +1,8 @@
+"""Made."""
+
+import testbed
+from pulumi import ResourceOptions
+
+a = testbed.Named("a", name="n", deleteFirst=True)
+testbed.Named("falls", name=a.name, opts=ResourceOptions(protect=True))
+testbed.Simple("alone")

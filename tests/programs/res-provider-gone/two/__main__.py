@@ -1,0 +1,7 @@
+"""One of them less."""
+
+import testbed
+from pulumi import ResourceOptions
+
+own = testbed.Provider("own", prefix="p")
+testbed.Simple("a", 1, opts=ResourceOptions(provider=own))

@@ -1,0 +1,6 @@
+"""The first."""
+
+import testbed
+
+found = testbed.Simple.get("found", "found-1")
+testbed.Simple("uses", found.value)

@@ -1,0 +1,10 @@
+"""Made."""
+
+import testbed
+from pulumi import export
+
+made = testbed.Computed("made", "a", name="n", stables=[])
+testbed.Simple("uses", made.computed)
+testbed.Named("stays", 1, name=made.id)
+testbed.Named("named", 1, name=made.name)
+export("computed", made.computed)
