@@ -373,3 +373,18 @@ def test_a_provider_replaced_by_a_run_that_failed_still_moves_what_it_made(stack
     assert stack.up().exit_code is Exit.OK
     assert sorted(done(stack)) == ["create a", "delete a"]
     assert [region for region, _ in stack.world.things] == ["there"]
+
+
+def test_a_refresh_that_runs_the_program_takes_the_providers_configuration_from_it(stack):
+    program = 'own = Provider("own", key="{0}")\nThing("a", size={1}, opts=Opts(provider=own))\n'
+    stack.up(program.format("old", 1))
+    stack.write(program.format("new", 2) + 'Thing("b")\n')
+    stack.world.calls.clear()
+    asyncio.run(operations.refresh(stack.request(), yes))
+    assert entry(stack, "own").inputs["key"] == "old"
+    stack.world.configured.clear()
+    outcome = asyncio.run(operations.refresh(stack.request(run_program=True), yes))
+    assert outcome.exit_code is Exit.OK
+    assert {c["key"] for c in stack.world.configured if "key" in c} == {"new"}
+    assert entry(stack, "own").inputs["key"] == entry(stack, "own").outputs["key"] == "new"
+    assert stack.world.effects() == [] and (stack.names(), sizes(stack)["a"]) == (["a"], 1)

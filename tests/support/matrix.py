@@ -96,9 +96,7 @@ class Run:
     def _command(self, step: Step, log: Path) -> Ran:
         words = [step.op, *(self._filled(word) for word in step.args)]
         if step.op in OPERATIONS:
-            words += ["-s", step.stack, *_FLAGS[step.op]]
-            if "--preview-only" in words:
-                words.remove("--skip-preview")
+            words += ["-s", step.stack, *(() if "--preview-only" in words else _FLAGS[step.op])]
             words += ["--json-into" if self.engine == OURS else "--event-log", str(log)]
         elif step.op in ("state", "config"):
             words[2:2] = ["-s", step.stack]

@@ -217,6 +217,11 @@ def test_a_failing_resource_is_told_with_its_place_in_the_program() -> None:
     assert checked == "error: size: too big [a]\n    at app/__main__.py:12"
 
 
+def test_what_a_refresh_takes_over_is_counted_though_nobody_did_it() -> None:
+    text = told(OperationFinished(1.0, "refresh", "succeeded", {"update": 2, "delete": 1, "same": 3}))
+    assert text.strip() == "refresh done in 1.0s: - 1 deleted, ~ 2 updated, 3 unchanged"
+
+
 def test_an_error_told_before_its_step_failed_is_not_told_again() -> None:
     text = told(Diagnostic(1.0, Severity.ERROR, "no", thing("a").urn), StepFailed(1.0, thing("a"), 1.0, "no"))
     assert text.splitlines() == [

@@ -111,7 +111,8 @@ def trigger_fired(old: PropertyValue, new: PropertyValue) -> bool:
     """True if a replacement trigger changed: none before or none now is no change, unknown is one."""
     if contains_unknown(old) or contains_unknown(new):
         return True
-    return old is not None and new is not None and not same(reveal(old), reveal(new))
+    old, new = reveal(old), reveal(new)
+    return old is not None and new is not None and not same(old, new)
 
 
 def replace_keys_of(

@@ -20,7 +20,7 @@ from tickover.engine.events import PhaseStarted, PlanReady
 from tickover.engine.hooks import Hooks, has_hooks
 from tickover.engine.importer import Imports
 from tickover.engine.operation import Operation
-from tickover.engine.phases import apply_program, plan_program, program_run
+from tickover.engine.phases import apply_program, plan_program, program_run, take_providers
 from tickover.engine.plan import Plan, Step
 from tickover.engine.prior import Prior
 from tickover.engine.provider import Severity
@@ -151,10 +151,12 @@ async def refresh(request: Request, confirm: Confirm, preview_only: bool = False
         missing = request.choice.unknown({r.urn for r in op.deployment.resources})
         if missing:
             op.failures.add("", not_found(missing, request.stack))
+        changed = await take_providers(op) if request.run_program and not missing else ()
         deployment, steps = await refreshed(
             op.deployment, op.providers, op.failures, request.parallel, request.choice, request.pending
         )
         outputs = op.stack_outputs()
+        steps = (*changed, *steps)
         op.plan = plan = op.plan_of(steps, outputs=outputs, old_outputs=outputs)
         op.emit(PlanReady(op.clock(), plan))
         if preview_only or op.failures or request.canceller.is_cancelled:

@@ -16,7 +16,9 @@ from tickover.engine import autonaming
 from tickover.engine.builtin import PACKAGE, Builtin
 from tickover.engine.callbacks import Callbacks
 from tickover.engine.consult import Consultant
+from tickover.engine.decide import Choice
 from tickover.engine.deployer import Deployer
+from tickover.engine.effects import now_rfc3339
 from tickover.engine.events import PhaseStarted, PlanReady, PolicyReported, ProgramOutput, StepPlanned
 from tickover.engine.execute import Acts, Performance, Rehearsal
 from tickover.engine.hooks import Hooks
@@ -226,6 +228,31 @@ async def plan_program(op: Operation, creates: bool = True) -> Plan:
         run.deployer.guard.finish(op.failures)
     op.emit(PlanReady(op.clock(), plan))
     return plan
+
+
+async def take_providers(op: Operation) -> tuple[Step, ...]:
+    """Run the program for its providers only: the stack's own get the configuration that it gives them, also
+    in op.deployment. The steps say which were changed by that."""
+
+    async def follow(_: Run) -> None:
+        """Nothing follows: what is not declared stays."""
+
+    async with AsyncExitStack() as cleanup:
+        run = assembled(op, True, cleanup, creates=False)
+        await _run(run, follow)
+    changed = {
+        entry.old.urn: entry
+        for entry in run.deployer.entries.values()
+        if entry.goal.is_provider and entry.old is not None and entry.decision.choice is Choice.UPDATE
+    }
+    taken = {
+        urn: replace(entry.old, inputs=entry.new.inputs, outputs=entry.new.outputs, modified=now_rfc3339())
+        for urn, entry in changed.items()
+        if entry.old is not None
+    }
+    resources = tuple(taken.get(r.urn, r) for r in op.deployment.resources)
+    op.deployment = replace(op.deployment, resources=resources)
+    return tuple(step for entry in changed.values() for step in entry.steps)
 
 
 async def apply_program(op: Operation, creates: bool = True) -> None:

@@ -264,7 +264,9 @@ class Narrator:
             lines += ["", self.look.paint("Outputs", "bold"), *self._outputs(event.outputs)]
         past = {"succeeded": "done", "failed": "failed", "cancelled": "cancelled"}[event.result]
         style = "green" if event.result == "succeeded" else "red"
-        done = {op: n for op, n in self._done.items() if op not in _UNCOUNTED}
+        # What a refresh takes over is done by nobody: it is in the counts only.
+        told = event.counts if event.operation == "refresh" else self._done
+        done = {op: n for op, n in told.items() if op not in _UNCOUNTED}
         if event.result == "succeeded":
             done["same"] = event.counts.get("same", 0)
         counts = summary.counts_line(done, self.look, done=True)
