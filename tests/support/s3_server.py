@@ -1,5 +1,7 @@
 """A real S3 server on loopback: versitygw over a folder, built once from its Go module.
 
+`python -m tests.support.s3_server` builds it ahead, with more patience than a test has, and prints its path.
+
 Owns: the binary's cache and the process. Promises: a reason where there is none. Never: leaves one running.
 """
 
@@ -43,8 +45,8 @@ class S3Server:
         return name
 
 
-def binary() -> tuple[str, str]:
-    """The server's path, or an empty one and the reason."""
+def binary(patience: float = BUILD_SECONDS) -> tuple[str, str]:
+    """The server's path, or an empty one and the reason. patience: seconds that building may take."""
     if found := os.environ.get("TICKOVER_VERSITYGW") or shutil.which("versitygw"):
         return found, ""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tickover"
@@ -60,10 +62,10 @@ def binary() -> tuple[str, str]:
             env=os.environ | {"GOBIN": str(cache)},
             capture_output=True,
             text=True,
-            timeout=BUILD_SECONDS,
+            timeout=patience,
         )
     except subprocess.TimeoutExpired:
-        return "", f"no S3 server: building {MODULE} took more than {BUILD_SECONDS:.0f} s"
+        return "", f"no S3 server: building {MODULE} took more than {patience:.0f} s"
     if ran.returncode:
         return "", f"no S3 server: {MODULE} could not be built: {ran.stderr.strip()[-300:]}"
     return str(built), ""
@@ -110,3 +112,9 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
                 return
         time.sleep(0.05)
     raise RuntimeError(f"the S3 server did not start: {log.read_text()[-500:]}")
+
+
+if __name__ == "__main__":
+    path, why = binary(patience=1800.0)
+    print(path or f"error: {why}")
+    raise SystemExit(0 if path else 1)
