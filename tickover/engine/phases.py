@@ -167,6 +167,7 @@ async def _run(run: Run, follow: Callable[[Run], Awaitable[None]]) -> None:
     def pressed(_: int) -> None:
         stop.set()
 
+    op.providers.open_ahead(run.prior.order)
     canceller = op.request.canceller
     canceller.on_press.append(pressed)
     running = asyncio.ensure_future(run_program(run.program, monitor, run.log, said, stop=stop))

@@ -121,6 +121,7 @@ class Providers:
         self._plugins = plugins
         self._log = log
         self._handles: dict[str, asyncio.Task[Handle]] = {}
+        self._ahead: list[tuple[PackageSpec, asyncio.Task[Handle]]] = []
 
     def add_builtin(self, package: str, factory: ProviderFactory) -> None:
         """The provider of a package that belongs to the run itself."""
@@ -131,7 +132,7 @@ class Providers:
         there is no such package."""
         if key not in self._handles:
             spec = packageinputs.spec_of(type_, inputs)
-            self._handles[key] = asyncio.ensure_future(self._made(key, spec))
+            self._handles[key] = self._taken(spec) or asyncio.ensure_future(self._made(key, spec))
         try:
             handle = await asyncio.shield(self._handles[key])
         except TickoverError:
@@ -141,10 +142,33 @@ class Providers:
             handle.former = former
         return handle
 
-    async def _made(self, key: str, spec: PackageSpec) -> Handle:
+    def open_ahead(self, resources: Iterable[ResourceState]) -> None:
+        """Begin to start the plugins of a state's provider resources: the program will want them again, and
+        takes as long to get there as they take to start. What is not wanted ends at `close`."""
+        for resource in resources:
+            if not is_provider_type(resource.type) or resource.delete or self._plugins is None:
+                continue
+            try:
+                spec = packageinputs.spec_of(resource.type, resource.inputs)
+            except ValueError:  # a state that cannot be read is told of where it is needed
+                continue
+            if self._factory(spec) is None:
+                self._ahead.append((spec, asyncio.ensure_future(self._made(resource.urn, spec))))
+
+    def _taken(self, spec: PackageSpec) -> asyncio.Task[Handle] | None:
+        found = next((task for ahead, task in self._ahead if ahead == spec), None)
+        self._ahead = [(ahead, task) for ahead, task in self._ahead if task is not found]
+        return found
+
+    def _factory(self, spec: PackageSpec) -> ProviderFactory | None:
+        """Who makes the provider in this process; None where a plugin does."""
         factory = None if spec.parameterization is not None else self._factories.get(spec.name)
         if factory is not None and spec.name in STAND_INS and self._plugins and self._plugins.finds(spec):
-            factory = None
+            return None
+        return factory
+
+    async def _made(self, key: str, spec: PackageSpec) -> Handle:
+        factory = self._factory(spec)
         if factory is not None:
             return Handle(factory(self._log))
         if self._plugins is None:
@@ -235,9 +259,13 @@ class Providers:
 
     async def close(self) -> None:
         """Close all; the next phase opens its own."""
-        for task in self._handles.values():
+        unused = [task for _, task in self._ahead]
+        for task in (*self._handles.values(), *unused):
             if not task.done():
                 task.cancel()
+        await asyncio.gather(*unused, return_exceptions=True)
+        self._handles |= {f"ahead {i}": task for i, task in enumerate(unused)}
+        self._ahead.clear()
         for key, handle in self._ready():
             try:
                 await handle.provider.close()
