@@ -279,7 +279,7 @@ def _unverified(session: Session, stack: str, keyring: Keyring) -> Deployment:
     except TickoverError as error:
         if error.code != "state-integrity":
             raise
-    data = session.backend._read(session.project.name, stack)
+    data = session.backend.stored(session.project.name, stack)
     return deployment_from_checkpoint(data or b"{}", keyring.for_provider)
 
 

@@ -119,7 +119,7 @@ class FileBackend:
 
     def _summary(self, project: str, stack: str) -> StackSummary:
         try:
-            document = json.loads(self._read(project, stack) or b"{}")
+            document = json.loads(self.stored(project, stack) or b"{}")
             latest = document.get("checkpoint", {}).get("latest") or {}
             updated = str(latest.get("manifest", {}).get("time", ""))
             return StackSummary(project, stack, updated, len(latest.get("resources") or ()))
@@ -131,7 +131,7 @@ class FileBackend:
     def load(self, project: str, stack: str, keyring: Keyring) -> Loaded:
         """The stack's deployment, verified, with the journal of an interrupted operation brought in."""
         self._check_layout()
-        data = self._read(project, stack)
+        data = self.stored(project, stack)
         if data is None:
             digest, base = "", Deployment()
         else:
@@ -147,7 +147,7 @@ class FileBackend:
 
     def secrets_provider(self, project: str, stack: str) -> SecretsProvider | None:
         """The provider that the stored state names, read without any key."""
-        data = self._read(project, stack)
+        data = self.stored(project, stack)
         document = json.loads(data) if data else {}
         raw = ((document.get("checkpoint") or {}).get("latest") or {}).get("secrets_providers") or {}
         return SecretsProvider(raw["type"], raw.get("state") or {}) if raw.get("type") else None
@@ -199,7 +199,7 @@ class FileBackend:
 
     def remove(self, project: str, stack: str, force: bool = False) -> None:
         """Forgets a stack with its history and backups. Refused while it has resources, unless forced."""
-        data = self._read(project, stack)
+        data = self.stored(project, stack)
         if data is None:
             raise TickoverError("stack-not-found", "Stack not found", f"{project} has no state of {stack}.")
         document = json.loads(data)
@@ -225,7 +225,7 @@ class FileBackend:
 
     def record_update(self, project: str, stack: str, record: UpdateRecord) -> None:
         """After an update: its history entry with a copy of the state, and a backup of the state."""
-        data = self._read(project, stack)
+        data = self.stored(project, stack)
         if data is None:
             return
         stamp = _nanoseconds(self._clock())
@@ -293,7 +293,8 @@ class FileBackend:
 
     # --- files ---------------------------------------------------------------------------------------
 
-    def _read(self, project: str, stack: str) -> bytes | None:
+    def stored(self, project: str, stack: str) -> bytes | None:
+        """The checkpoint as it lies there, whatever it says; None where there is none."""
         return self._checkpoints.read(project, stack)
 
     def _check_layout(self) -> None:

@@ -145,6 +145,9 @@ class PluginProcess:
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
+        # Nobody reads on: without this the pipes stay open until the end of file comes by, and nothing that
+        # is public closes them.
+        self._process._transport.close()  # type: ignore[attr-defined]
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):  # the group is gone already
