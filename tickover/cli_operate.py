@@ -121,6 +121,10 @@ _FLAGS: Final[dict[str, tuple[Any, Any]]] = {
         Annotated[bool, _flag("Leave protected resources, and what they need.", "--exclude-protected")],
         False,
     ),
+    "remove": (
+        Annotated[bool, _flag("Forget the stack when all of it is deleted, as `stack rm`.", "--remove")],
+        False,
+    ),
     "clear_pending_creates": (
         Annotated[bool, _flag("Forget creations that were cut off.", "--clear-pending-creates")],
         False,
@@ -153,7 +157,7 @@ _REFRESH: Final = (
 )
 _DESTROY: Final = (
     *(*_ALL, "yes", "skip_preview", "refresh", "continue_on_error", "run_program", *_LIMITS),
-    *("preview_only", "show_secrets", "exclude_protected"),
+    *("preview_only", "show_secrets", "exclude_protected", "remove"),
 )
 
 

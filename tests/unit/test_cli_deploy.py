@@ -125,6 +125,17 @@ def test_nothing_to_change_says_so(tickover: CommandLine, engine: Engine) -> Non
     assert "No drift" in tickover("refresh", "-s", "dev", "--yes").out
 
 
+def test_destroy_forgets_the_stack_where_that_is_asked_for(tickover: CommandLine, engine: Engine) -> None:
+    engine.plan = Plan("demo", "dev")
+    assert tickover("stack", "init", "old").code == 0
+    kept = tickover("destroy", "-s", "old", "--yes", "--preview-only", "--remove")
+    assert kept.code == 0 and "forgotten" not in kept.out
+    ended = tickover("destroy", "-s", "old", "--yes", "--remove", "--json")
+    assert ended.code == 0 and "old is forgotten" in ended.err
+    assert all(json.loads(line) for line in ended.out.splitlines())
+    assert tickover("stack", "output", "-s", "old").code == 6
+
+
 @pytest.mark.parametrize("command", ["preview", "up", "refresh"])
 def test_changes_where_none_were_expected_are_exit_7_and_not_made(
     tickover: CommandLine, engine: Engine, command: str

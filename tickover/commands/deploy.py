@@ -67,6 +67,7 @@ class Options:
     preview_only: bool = False
     run_program: bool = False
     exclude_protected: bool = False
+    remove: bool = False
     clear_pending_creates: bool = False
     skip_pending_creates: bool = False
     import_pending_creates: tuple[str, ...] = ()
@@ -77,7 +78,13 @@ def operate(name: str, session: Session, options: Options) -> int:
     """`tickover preview`, `up`, `refresh` or `destroy`."""
     if name != "preview" and not options.preview_only:
         require_consent(options)
-    return operated(session, options, name, _RUNS[name](options))
+    code = operated(session, options, name, _RUNS[name](options))
+    if options.remove and code == Exit.OK and not options.preview_only:
+        from tickover.commands.stacks import forget
+
+        tell = session.note if options.as_json else session.say
+        tell(forget(session, session.stack(options.stack), force=False))
+    return code
 
 
 def _preview(options: Options) -> _Run:

@@ -71,12 +71,17 @@ def rm(session: Session, stack: str, *, yes: bool, force: bool) -> int:
     """`stack rm`: forget the state; the config file stays."""
     name = session.stack(stack)
     confirmed(f"Forget the state and the history of {name}?", yes=yes)
+    session.say(forget(session, name, force=force))
+    return int(Exit.OK)
+
+
+def forget(session: Session, name: str, *, force: bool) -> str:
+    """Remove the stack's state; what to tell of that. Raises TickoverError unless it is empty or force."""
     with session.backend.lock(session.project.name, name, "stack rm"):
         session.backend.remove(session.project.name, name, force=force)
     if session.selected() == name:
         session.select("")
-    session.say(f"{name} is forgotten; its config file stays.")
-    return int(Exit.OK)
+    return f"{name} is forgotten; its config file stays."
 
 
 def stack_outputs(session: Session, stack: str) -> dict[str, Any]:
