@@ -141,9 +141,16 @@ _FLAGS: Final[dict[str, tuple[Any, Any]]] = {
         None,
     ),
     "message": (Annotated[str, _flag("Message for the history.", "--message", "-m")], ""),
+    "non_interactive": (
+        Annotated[bool, _flag("Ask nothing and draw no live view.", "--non-interactive")],
+        False,
+    ),
     "color": (Annotated[Color, _flag("always, never or auto.", "--color")], Color.AUTO),
 }
-_ALL: Final = ("stack", "as_json", "json_into", "parallel", "details", "message", "color")
+_ALL: Final = (
+    *("stack", "as_json", "json_into", "parallel", "details", "message", "color"),
+    "non_interactive",
+)
 _LIMITS: Final = ("targets", "target_dependents", "excludes", "exclude_dependents")
 _PROGRAM: Final = (
     *("expect_no_changes", "refresh", *_LIMITS, "replaces", "target_replaces", "continue_on_error"),

@@ -118,7 +118,7 @@ def test_nobody_to_ask_is_exit_2_before_anything_is_done(
     tickover: CommandLine, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    for more in ((), ("--json",)):
+    for more in ((), ("--json",), ("--non-interactive",)):
         ended = tickover(command, "-s", "dev", *more)
         assert ended.code == 2
         assert "--yes" in ended.err

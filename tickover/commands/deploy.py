@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,6 +72,7 @@ class Options:
     skip_pending_creates: bool = False
     import_pending_creates: tuple[str, ...] = ()
     message: str = ""
+    non_interactive: bool = False
 
 
 def operate(name: str, session: Session, options: Options) -> int:
@@ -147,8 +148,9 @@ def require_consent(options: Options) -> None:
     """Raises ConfigError where a question would have to be asked and cannot be."""
     if options.yes or options.expect_no_changes:
         return
-    if options.as_json:
-        raise ConfigError("no-confirmation", "Nobody can be asked", "--json asks no questions; add --yes.")
+    flag = "--json" if options.as_json else "--non-interactive" if options.non_interactive else ""
+    if flag:
+        raise ConfigError("no-confirmation", "Nobody can be asked", f"{flag} asks no questions; add --yes.")
     require_terminal()
 
 
@@ -163,7 +165,7 @@ def operated(session: Session, options: Options, operation: str, run: _Run) -> i
         if not options.as_json:
             lines = money_view.cost_lines(price)
             narrator = Narrator(
-                session.look,
+                replace(session.look, is_live=session.look.is_live and not options.non_interactive),
                 lines,
                 operation=_told_as(options, operation),
                 with_details=options.details,
