@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support import matrix_case
+from tests.support import matrix_case, state_files
 from tests.support.matrix_case import OPERATIONS, SCRIPT, Case, Step
 from tests.support.matrix_result import (
     StepResult,
@@ -74,7 +74,7 @@ class Run:
         self.space.init(self.engine, step.stack)
         log = self.space.folder / f"events-{number}.jsonl"
         ran = self._script(step) if step.op == SCRIPT else self._command(step, log)
-        exported = self.space.export(self.engine, step.stack) if self._exists(step) else {}
+        exported = self._export(step) if self._exists(step) else {}
         resources, pending = normalised(exported.get("deployment") or {}, self.space.folder)
         counted = counts_of_ours if self.engine == OURS else counts_of_real
         said = _squeezed(ran.said)
@@ -90,8 +90,22 @@ class Run:
             stack=step.stack,
         )
 
+    def _file(self, step: Step) -> Path:
+        return self.space.state / f".pulumi/stacks/{self.case.name}/{step.stack}.json"
+
     def _exists(self, step: Step) -> bool:
-        return (self.space.state / f".pulumi/stacks/{self.case.name}/{step.stack}.json").exists()
+        return self._file(step).exists()
+
+    def _export(self, step: Step) -> dict[str, Any]:
+        """The stack after a step; after the last one the engine is asked for it, too."""
+        read = state_files.exported(self._file(step), self.space.passphrase)
+        if read is not None and step is not self.case.steps[-1]:
+            return read
+        told = self.space.export(self.engine, step.stack)
+        if read is not None:
+            both = [normalised(one["deployment"], self.space.folder) for one in (read, told)]
+            assert both[0] == both[1], f"{self.engine} exports another state than its file holds"
+        return told
 
     def _command(self, step: Step, log: Path) -> Ran:
         words = [step.op, *(self._filled(word) for word in step.args)]

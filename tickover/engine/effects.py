@@ -116,7 +116,7 @@ class Effects:
             report = explained(step.urn, error, subject.inputs, subject.outputs)
             raise self._failed(step, begun, report) from error
         await self._done(ticket, step, result)
-        self.done.append(step)
+        self.done.append(step if result is None else replace(step, new=result))
         self.emit(StepFinished(self.clock(), step, time.monotonic() - begun))
         return result
 

@@ -73,20 +73,24 @@ class Step:
 
 def counts_of(steps: Iterable[Step]) -> dict[str, int]:
     """Counts by Pulumi's summary words; a replacement counts once, a resource once, and what the engine
-    declares for itself (default providers) and what it only reads not at all."""
+    declares for itself (default providers) and a read that says nothing new not at all."""
     found: dict[str, set[str]] = {}
     steps = tuple(steps)
     replaced = {s.urn for s in steps if s.op in _REPLACING}
     for step in steps:
         if step.op in _LEAVING and (step.op is Op.DELETE_REPLACED) is not (step.urn in replaced):
             continue
-        if is_default_provider(step.urn) or step.op is Op.READ:
+        if is_default_provider(step.urn) or (step.op is Op.READ and not _says_news(step)):
             continue
         word = _COUNTED_AS.get(step.op, step.op).value
         found.setdefault(word, set()).add(step.urn)
     changed = {urn for word, urns in found.items() if word != Op.SAME.value for urn in urns}
     found[Op.SAME.value] = found.get(Op.SAME.value, set()) - changed
     return {word: len(urns) for word, urns in found.items() if urns}
+
+
+def _says_news(step: Step) -> bool:
+    return step.old is not None and step.new is not None and step.old.outputs != step.new.outputs
 
 
 # How much a step does to what is there.
