@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.host_core import Declared, FakeRuntime, ManualClock, pool_of, settle
-from tickover.host import idle, works
+from tickover.host import idle, modelserver, works
 from tickover.host.clock import SECOND_NS
 from tickover.host.model import DesiredPool
+from tickover.host.modelserver import ServerRefused
 from tickover.host.pool import PoolSettings, ReservedPool
 
 SETTINGS = PoolSettings(ledger_delay_seconds=0.0)
@@ -45,12 +46,58 @@ class Healthy:
         return self.check_trouble
 
 
+class Sleeper:
+    """Stands for the model server's own calls. calls: what was asked of it, in order.
+
+    busy: requests by its own count. fails, fails_once: call -> its trouble. is_deaf: it sleeps
+    though it failed.
+    """
+
+    def __init__(self):
+        self.can_sleep, self.is_asleep, self.is_deaf, self.busy = False, False, False, 0
+        self.calls, self.fails, self.fails_once = [], {}, {}
+
+    def _trouble(self, call):
+        return self.fails_once.pop(call, None) or self.fails.get(call)
+
+    def _begin(self, call):
+        if trouble := self._trouble(call):
+            raise ServerRefused(trouble)
+
+    async def is_sleeping(self, host, port, seconds=5.0):
+        self._begin("is_sleeping")
+        return self.is_asleep if self.can_sleep else None
+
+    async def work(self, host, port, seconds=5.0):
+        self._begin("work")
+        return self.busy
+
+    async def sleep(self, host, port, seconds):
+        self.calls.append("sleep")
+        self.is_asleep = self.is_deaf or "sleep" not in self.fails
+        self._begin("sleep")
+
+    async def wake_up(self, host, port, seconds):
+        self.calls.append("wake_up")
+        self._begin("wake_up")
+        self.is_asleep = False
+
+    async def draw(self, host, port, seconds):
+        self.calls.append("draw")
+        return self._trouble("draw")
+
+
 class Bench:
     """One pool to try things on."""
 
     def __init__(self, path, declared, monkeypatch):
         self.path, self.declared = path, declared
         self.clock, self.runtime, self.healthy = ManualClock(), FakeRuntime(), Healthy()
+        self.server = Sleeper()
+        for call in ("is_sleeping", "work", "sleep", "wake_up"):
+            monkeypatch.setattr(modelserver, call, getattr(self.server, call))
+        monkeypatch.setattr(idle, "warm_up", self.server.draw)
+        monkeypatch.setattr(idle, "SETTLE_SECONDS", 0.0)
         monkeypatch.setattr(works, "until_healthy", self.healthy.until_healthy)
         monkeypatch.setattr(works, "warm_up", self.healthy.warm_up)
         monkeypatch.setattr(works, "is_unhealthy", self.healthy.is_unhealthy)
@@ -86,11 +133,13 @@ def run_on_bench(
     monkeypatch: pytest.MonkeyPatch,
     scenario: Callable[[Bench], Awaitable[None]],
     pools: tuple[DesiredPool, ...],
+    prepare: Callable[[Bench], None] = lambda bench: None,
 ) -> None:
     """Start a pool, play the scenario, end the pool and see that nothing is left."""
 
     async def main() -> None:
         bench = Bench(path, Declared(*(pools or (pool_of(),))), monkeypatch)
+        prepare(bench)
         await bench.pool.start()
         await settle()
         await scenario(bench)

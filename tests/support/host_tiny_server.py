@@ -3,6 +3,7 @@
 Run by path with any Python: ``python host_tiny_server.py --port N [--mute] [--slow-start S] …``.
 GET /health, GET /v1/models, POST /v1/chat/completions, GET /slow?seconds=S, GET /stream?count=N,
 GET /crash?code=N, GET /pid, GET /env?name=N, GET /file?path=P, GET /write?path=P, GET /child.
+With --sleeps also vLLM's GET /is_sleeping, POST /sleep, POST /wake_up and GET /metrics; asleep, a chat waits.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -33,7 +35,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         size = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(size)
-        if self.path == "/v1/chat/completions":
+        action = self.path.partition("?")[0]
+        if self.server.sleeps and action in ("/sleep", "/wake_up"):
+            print(f"told to {action[1:]}", flush=True)
+            (self.server.awake.clear if action == "/sleep" else self.server.awake.set)()
+            self.answer({})
+        elif self.path == "/v1/chat/completions":
+            self.server.awake.wait()
             self.server.chats += 1
             self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
         else:
@@ -47,11 +55,26 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/crash":
             print("crashing as asked", flush=True)
             os._exit(int(query.get("code", "9")))
+        if url.path == "/metrics" and self.server.sleeps:
+            return self.answer_metrics()
         if url.path == "/slow":
             time.sleep(float(query.get("seconds", "1")))
         return self.answer(*self.look_up(url.path, query))
 
+    def answer_metrics(self):
+        names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+        body = "".join(f'{name}{{engine="0"}} {self.server.busy}\n' for name in names).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def look_up(self, path, query):
+        if path == "/is_sleeping" and self.server.sleeps:
+            return ({"is_sleeping": not self.server.awake.is_set()},)
+        if path == "/busy":
+            self.server.busy = float(query["requests"])
+            return ({"busy": self.server.busy},)
         if path in ("/health", "/slow"):
             return ({"ok": True},) if self.server.is_healthy else ({"ok": False}, 503)
         if path == "/v1/models":
@@ -102,6 +125,7 @@ def main():
     parser.add_argument("--unhealthy", action="store_true")
     parser.add_argument("--no-models", action="store_true")
     parser.add_argument("--mute", action="store_true", help="never listen")
+    parser.add_argument("--sleeps", action="store_true")
     parser.add_argument("--words", nargs="*")
     given = parser.parse_args()
     print(f"tiny server, port {given.port}", flush=True)
@@ -117,6 +141,8 @@ def main():
     server = ThreadingHTTPServer(("127.0.0.1", given.port), Handler)
     server.daemon_threads = True
     server.chats = 0
+    server.busy, server.sleeps, server.awake = 0.0, given.sleeps, threading.Event()
+    server.awake.set()
     server.is_healthy = not given.unhealthy
     server.has_models = not given.no_models
     server.serve_forever()

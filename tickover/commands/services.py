@@ -60,6 +60,9 @@ def find_service(session: Session, stack: str | None, name: str | None) -> Servi
     return Service(name, f"{name}-{chosen}", urls[name].rstrip("/"), str(models.get(name, name)))
 
 
+_RUNGS = {"freeze": "frozen", "sleep": "asleep"}
+
+
 def ps(session: Session, *, everything: bool, as_json: bool) -> int:
     """`ps`: the instances of the host."""
     from tickover.host.client import AdminClient
@@ -88,11 +91,17 @@ def _instance_row(instance: Mapping[str, Any], now_ns: int) -> tuple[str, ...]:
         str(instance["instance_id"]),
         f"{instance['function']}:{instance['qualifier']}",
         str(instance["version_id"]),
-        str(instance["state"]),
+        _state_text(instance),
         str(instance["in_flight"]),
         str(instance["pid"] or "-"),
         age,
     )
+
+
+def _state_text(instance: Mapping[str, Any]) -> str:
+    """``idle (asleep)``: how far down the idle ladder it is; else its state."""
+    state, rung = str(instance["state"]), _RUNGS.get(str(instance.get("rung", "")))
+    return f"{state} ({rung})" if state == "idle" and rung else state
 
 
 def logs(session: Session, name: str, tail: int, *, as_json: bool) -> int:

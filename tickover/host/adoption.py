@@ -14,10 +14,11 @@ GONE_REASON = "it ended while no host was running"
 STRANDED_REASON = "its host ended before it was up"
 
 
-def adopted_state(noted: InstanceState, condition: Condition) -> InstanceState | None:
+def adopted_state(noted: InstanceState, condition: Condition, *, may_sleep: bool) -> InstanceState | None:
     """The state to go on in; STOPPING for one that has to be ended, None for one that is gone.
 
-    Whatever an instance had in flight ended with its former host.
+    may_sleep: its server may be asleep though its processes run (a host that ended on the way down or up
+    leaves it so): it has to be woken before it is trusted with a request. Whatever an instance had in flight ended with its former host.
     """
     if condition is Condition.GONE:
         return None
@@ -27,4 +28,6 @@ def adopted_state(noted: InstanceState, condition: Condition) -> InstanceState |
         # Only a ready instance is ever frozen by us: this one was stopped by somebody else.
         is_running = condition is Condition.RUNNING
         return InstanceState.STARTING if is_running else InstanceState.STOPPING
-    return InstanceState.IDLE if condition is Condition.FROZEN else InstanceState.READY
+    if condition is Condition.FROZEN:
+        return InstanceState.IDLE
+    return InstanceState.WAKING if may_sleep else InstanceState.READY

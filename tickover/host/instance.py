@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from tickover.fc.function import Function
 from tickover.host.clock import SECOND_NS, seconds_ns
-from tickover.host.model import DesiredPool, InstanceState, InstanceView
+from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView
 
 LINGER_VARIABLE = "TICKOVER_LINGER_SECONDS"
+DEEPEST_VARIABLE = "TICKOVER_IDLE_DEEPEST"
 MAX_LINGER_SECONDS = 86400.0
 
 
@@ -32,14 +33,17 @@ class PoolKey:
 class PoolSettings:
     """The times and bounds of all pools of a host.
 
+    deepest: how far down an idle instance goes, if it can; TICKOVER_IDLE_DEEPEST overrides it.
     linger_seconds: empty for so long before an instance is suspended; a function's environment variable
     TICKOVER_LINGER_SECONDS overrides it. drain_max_seconds: a retired instance with requests is stopped
     after so long (or its function's timeout, if shorter). stable_seconds: up for so long ends a back-off.
     """
 
+    deepest: Deepest = Deepest.SLEEP
     linger_seconds: float = 2.0
     start_deadline_seconds: float = 120.0
     wake_deadline_seconds: float = 5.0
+    wake_asleep_deadline_seconds: float = 60.0  # of an instance whose server may be asleep
     stop_grace_seconds: float = 10.0
     drain_max_seconds: float = 3600.0
     queue_floor: int = 8
@@ -78,6 +82,8 @@ class Instance:
     wake_mono_ns: int = 0  # when the last wake was asked for
     destroyed_wall_ns: int | None = None
     reason: str = ""
+    can_sleep: bool | None = None  # its server can give up its GPU memory; None: nobody has asked yet
+    rung: Deepest = Deepest.NONE  # how far down it is
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
     is_unhealthy: bool = False  # its health check fails: no new requests
 
@@ -103,6 +109,7 @@ class Instance:
             created_ns=self.created_wall_ns,
             destroyed_ns=self.destroyed_wall_ns,
             reason=self.reason,
+            rung=self.rung.value,
         )
 
 
@@ -139,6 +146,18 @@ def linger_ns(spec: Function, settings: PoolSettings) -> int:
     if not 0.0 <= seconds <= MAX_LINGER_SECONDS:  # false for "nan" too
         seconds = settings.linger_seconds
     return seconds_ns(seconds)
+
+
+def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:
+    """How far down an idle instance of a spec may go."""
+    given = (spec.environment_variables or {}).get(DEEPEST_VARIABLE, "")
+    return next((rung for rung in Deepest if rung.value == given), settings.deepest)
+
+
+def may_sleep(instance: Instance, settings: PoolSettings) -> bool:
+    """False where its server cannot sleep, or must not."""
+    wants = instance.idle_enabled and deepest_of(instance.spec, settings) is Deepest.SLEEP
+    return wants and instance.can_sleep is not False
 
 
 def drain_ns(spec: Function, settings: PoolSettings) -> int:

@@ -25,12 +25,20 @@ class InstanceState(Enum):
     READY = "ready"  # healthy, lingering, nothing in flight
     BUSY = "busy"  # at least one request in flight
     SUSPENDING = "suspending"
-    IDLE = "idle"  # frozen
+    IDLE = "idle"  # on a rung of the idle ladder: frozen, its server asleep if it can
     WAKING = "waking"
     DRAINING = "draining"  # takes no new request, finishes what it has
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
+
+
+class Deepest(Enum):
+    """The rungs of the idle ladder, the least deep first; each includes those before it."""
+
+    NONE = "none"  # it goes on running
+    FREEZE = "freeze"  # no processor
+    SLEEP = "sleep"  # the model server gives up its GPU memory, then no processor
 
 
 class BillingClass(Enum):
@@ -87,6 +95,7 @@ class InstanceView:
     created_ns: int
     destroyed_ns: int | None = None
     reason: str = ""  # why it failed or stopped
+    rung: str = "none"  # how far down the idle ladder it is: none, freeze, sleep
 
 
 @dataclass(frozen=True, slots=True)

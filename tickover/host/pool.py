@@ -16,7 +16,14 @@ import structlog
 from tickover.host.adoption import GONE_REASON, STRANDED_REASON, adopted_state
 from tickover.host.clock import SECOND_NS, Clock, SystemClock
 from tickover.host.desk import Desk
-from tickover.host.instance import Instance, PoolKey, PoolSettings, linger_ns, new_instance
+from tickover.host.instance import (
+    Instance,
+    PoolKey,
+    PoolSettings,
+    linger_ns,
+    may_sleep,
+    new_instance,
+)
 from tickover.host.meter import Meter
 from tickover.host.model import (
     DesiredPool,
@@ -47,7 +54,11 @@ _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
 _NOTED = frozenset(
     {InstanceState.DRAINING, InstanceState.STOPPING, InstanceState.FAILED, InstanceState.STOPPED}
 )
-_ADOPTION_EFFECT = {InstanceState.STARTING: Effect.CHECK_HEALTH, InstanceState.STOPPING: Effect.STOP}
+_ADOPTION_EFFECT = {
+    InstanceState.STARTING: Effect.CHECK_HEALTH,
+    InstanceState.WAKING: Effect.THAW,
+    InstanceState.STOPPING: Effect.STOP,
+}
 
 
 class ReservedPool:
@@ -106,7 +117,8 @@ class ReservedPool:
         for instance in self._meter.living():
             runtime = self._runtimes.get(instance.runtime)
             condition = runtime.condition(instance.ref) if runtime else Condition.GONE
-            state = adopted_state(instance.state, condition)
+            can = may_sleep(instance, self._settings)
+            state = adopted_state(instance.state, condition, may_sleep=can)
             if state is None:
                 instance.state = InstanceState.STOPPED
                 instance.reason = instance.reason or GONE_REASON

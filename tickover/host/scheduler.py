@@ -12,8 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tickover.host.clock import seconds_ns
-from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings, drain_ns, linger_ns
-from tickover.host.model import DesiredPool, InstanceState
+from tickover.host.instance import (
+    Crashes,
+    Instance,
+    PoolKey,
+    PoolSettings,
+    deepest_of,
+    drain_ns,
+    linger_ns,
+)
+from tickover.host.model import Deepest, DesiredPool, InstanceState
 from tickover.host.states import LIVING, STARTING, UP, Event
 
 CrashKey = tuple[PoolKey, str]  # (pool, revision)
@@ -151,7 +159,8 @@ def _due(instance: Instance, now_ns: int, settings: PoolSettings) -> Iterator[Te
 
 
 def _deadlines(instance: Instance, settings: PoolSettings) -> list[int]:
-    if instance.state is InstanceState.READY and instance.idle_enabled:
+    goes_idle = instance.idle_enabled and deepest_of(instance.spec, settings) is not Deepest.NONE
+    if instance.state is InstanceState.READY and goes_idle:
         return [instance.empty_mono_ns + linger_ns(instance.spec, settings)]
     if instance.state is InstanceState.DRAINING:
         return [instance.drain_mono_ns + drain_ns(instance.spec, settings)]

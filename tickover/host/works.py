@@ -18,8 +18,9 @@ import structlog
 
 from tickover.errors import TickoverError
 from tickover.host.clock import SECOND_NS, Clock
-from tickover.host.idle import suspend, wake
-from tickover.host.instance import Instance, PoolSettings
+from tickover.host.idle import Place, first_sleep, rouse, suspend, wake
+from tickover.host.instance import Instance, PoolSettings, deepest_of, may_sleep
+from tickover.host.model import Deepest
 from tickover.host.runtimes.base import ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
 from tickover.host.runtimes.logs import tail
 from tickover.host.states import SERVING, Effect, Event
@@ -206,29 +207,48 @@ class Works:
 
     async def _warm_up(self, instance: Instance) -> None:
         host, port = self._address(instance)
-        trouble = await warm_up(host, port, self._start_seconds(instance))
+        place, can = self._place(instance), may_sleep(instance, self._around.settings)
+        # A former host may have ended in the middle of its first sleep.
+        trouble = await rouse(place, self._start_seconds(instance)) if can else None
+        trouble = trouble or await warm_up(host, port, self._start_seconds(instance))
+        if trouble is None and can:
+            began = self._around.clock.mono_ns()
+            instance.can_sleep, trouble = await first_sleep(place, self._start_seconds(instance))
+            took_ms = (self._around.clock.mono_ns() - began) // 1_000_000
+            log.info("tried to sleep", instance=instance.instance_id, can=instance.can_sleep, took_ms=took_ms)
         if trouble is None:
             self._happened(instance, Event.WARMED, "")
         else:
             self._happened(instance, Event.FAULTED, self.with_tail(instance, trouble))
 
     async def _freeze(self, instance: Instance) -> None:
+        deepest = deepest_of(instance.spec, self._around.settings)
+        if deepest is Deepest.SLEEP and instance.can_sleep is False:
+            deepest = Deepest.FREEZE
         try:
-            is_frozen = await suspend(self._runtime(instance), instance.ref)
+            done = await suspend(self._place(instance), deepest)
         except RuntimeFailed as error:
             self._happened(instance, Event.FAULTED, error.reason)
             return
-        self._happened(instance, Event.FROZEN if is_frozen else Event.FREEZE_FAILED, "")
+        if done.trouble:
+            log.warning(
+                "not idle as wanted",
+                instance=instance.instance_id,
+                wanted=deepest.value,
+                reached=done.reached.value,
+                reason=done.trouble,
+            )
+        instance.rung = done.reached
+        is_idle = done.reached is not Deepest.NONE
+        self._happened(instance, Event.FROZEN if is_idle else Event.FREEZE_FAILED, "")
 
     async def _thaw(self, instance: Instance) -> None:
         began = self._around.clock.mono_ns()
-        trouble = await wake(
-            self._runtime(instance),
-            instance.ref,
-            instance.port or 0,
-            health_rule(instance.spec),
-            self._around.settings.wake_deadline_seconds,
-        )
+        settings = self._around.settings
+        can = may_sleep(instance, settings)
+        seconds = settings.wake_asleep_deadline_seconds if can else settings.wake_deadline_seconds
+        trouble = await wake(self._place(instance), health_rule(instance.spec), seconds, can)
+        instance.rung = Deepest.NONE
         took = self._around.clock.mono_ns() - began
         log.info("woke", instance=instance.instance_id, took_ms=took // 1_000_000, trouble=trouble or "")
         if trouble is None:
@@ -296,6 +316,9 @@ class Works:
 
     def _runtime(self, instance: Instance) -> Runtime:
         return self._around.runtimes[instance.runtime]
+
+    def _place(self, instance: Instance) -> Place:
+        return Place(self._runtime(instance), instance.ref, instance.port or 0)
 
     def _address(self, instance: Instance) -> tuple[str, int]:
         return self._runtime(instance).host, instance.port or 0

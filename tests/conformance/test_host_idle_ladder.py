@@ -1,0 +1,132 @@
+"""The idle ladder on real processes: a small server with vLLM's sleep calls goes down and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+
+import pytest
+
+from tests.faults.test_host_pool_kill import Host, in_state
+from tests.support.host_core import Declared, function, get, pool_of, run, running, states, until
+from tickover.host.probe import NoAnswer, ask
+
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+async def chat(port, seconds=10.0):
+    answer = await ask("127.0.0.1", port, "POST", "/v1/chat/completions", seconds, CHAT)
+    return json.loads(answer.body)["choices"][0]["message"]["content"]
+
+
+def rung(pool):
+    (view,) = pool.instances()
+    return view.rung
+
+
+def process_state(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0]
+
+
+def test_an_idle_server_is_asleep_and_frozen_and_answers_after_its_wake(tmp_path):
+    async def scenario():
+        async with running(tmp_path, Declared(pool_of(function("--sleeps")))) as pool:
+            await until(lambda: states(pool) == ["idle"], "idle")
+            (view,) = pool.instances()
+            assert rung(pool) == "sleep" and process_state(view.pid) == "T"
+            lease = await pool.acquire("chat-dev", "live")
+            assert lease.woke and await get(lease.port, "/is_sleeping") == {"is_sleeping": False}
+            assert await chat(lease.port) == "hello"
+            pool.release(lease)
+            await until(lambda: states(pool) == ["idle"], "idle again")
+            told = (tmp_path / "logs" / f"{view.instance_id}.log").read_text().splitlines()
+            assert told.count("told to sleep") == 3 and told.count("told to wake_up") == 2
+
+    run(scenario())
+
+
+def test_the_small_server_waits_with_a_chat_while_it_sleeps_as_vllm_does(tmp_path):
+    """Shows that the other tests can fail: without the wake no answer comes."""
+
+    async def scenario():
+        spec = function("--sleeps", env={"TICKOVER_IDLE_DEEPEST": "none"})
+        async with running(tmp_path, Declared(pool_of(spec))) as pool:
+            lease = await pool.acquire("chat-dev", "live")
+            await ask("127.0.0.1", lease.port, "POST", "/sleep?level=1", 5.0)
+            with pytest.raises(NoAnswer):
+                await chat(lease.port, 0.3)
+            await ask("127.0.0.1", lease.port, "POST", "/wake_up", 5.0)
+            assert await chat(lease.port) == "hello"
+            pool.release(lease)
+
+    run(scenario())
+
+
+def test_work_that_the_door_knows_nothing_of_keeps_it_awake(tmp_path):
+    async def scenario():
+        async with running(tmp_path, Declared(pool_of(function("--sleeps")))) as pool:
+            lease = await pool.acquire("chat-dev", "live")
+            await get(lease.port, "/busy?requests=1")
+            pool.release(lease)
+            await until(lambda: states(pool) == ["suspending"], "a try")
+            await until(lambda: states(pool) == ["ready"], "given up")
+            assert await get(lease.port, "/is_sleeping") == {"is_sleeping": False}
+            await get(lease.port, "/busy?requests=0")
+            await until(lambda: states(pool) == ["idle"], "idle")
+
+    run(scenario())
+
+
+def test_many_requests_while_it_goes_down_and_up_are_all_answered(tmp_path):
+    async def scenario():
+        async with running(tmp_path, Declared(pool_of(function("--sleeps", concurrency=4)))) as pool:
+
+            async def one(number):
+                await asyncio.sleep(0.05 * number)
+                lease = await pool.acquire("chat-dev", "live")
+                try:
+                    return await chat(lease.port)
+                finally:
+                    pool.release(lease)
+
+            for _ in range(6):
+                answers = await asyncio.gather(*(one(number) for number in range(12)))
+                assert answers == ["hello"] * 12
+                await until(lambda: states(pool) == ["idle"], "idle")
+                assert rung(pool) == "sleep"
+
+    run(scenario())
+
+
+def test_a_host_killed_while_all_sleeps_leaves_it_to_the_next_one(tmp_path):
+    host = Host(tmp_path, arguments=["--sleeps"])
+    (view,) = host.until(in_state("idle"))
+    host.kill()
+    assert process_state(view["pid"]) == "T"
+
+    async def scenario():
+        async with running(tmp_path, Declared(pool_of(function("--sleeps")))) as pool:
+            assert states(pool) == ["idle"]
+            lease = await pool.acquire("chat-dev", "live")
+            assert lease.instance_id == view["id"] and await chat(lease.port) == "hello"
+            pool.release(lease)
+
+    run(scenario())
+
+
+def test_a_host_killed_between_sleep_and_freeze_leaves_no_server_asleep_for_good(tmp_path):
+    host = Host(tmp_path, arguments=["--sleeps"])
+    (view,) = host.until(in_state("idle"))
+    host.kill()
+    os.kill(view["pid"], signal.SIGCONT)  # as it is after the sleep and before the freeze
+
+    async def scenario():
+        async with running(tmp_path, Declared(pool_of(function("--sleeps")))) as pool:
+            lease = await pool.acquire("chat-dev", "live")
+            assert lease.instance_id == view["id"] and await chat(lease.port) == "hello"
+            pool.release(lease)
+
+    run(scenario())
