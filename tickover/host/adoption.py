@@ -18,7 +18,8 @@ def adopted_state(noted: InstanceState, condition: Condition, *, may_sleep: bool
     """The state to go on in; STOPPING for one that has to be ended, None for one that is gone.
 
     may_sleep: its server may be asleep though its processes run (a host that ended on the way down or up
-    leaves it so): it has to be woken before it is trusted with a request. Whatever an instance had in flight ended with its former host.
+    leaves it so): it has to be woken before it is trusted with a request. Whatever an instance had in flight
+    ended with its former host.
     """
     if condition is Condition.GONE:
         return None
