@@ -26,6 +26,7 @@ from tests.support.matrix_result import (
     counts_of_real,
     difference,
     normalised,
+    resource_difference,
 )
 from tests.support.matrix_roundtrip import round_trip, schema_errors
 from tests.support.real_pulumi import ENGINES, OURS, REAL, STACK, Ran, Workspace, cli_binary
@@ -104,7 +105,9 @@ class Run:
         told = self.space.export(self.engine, step.stack)
         if read is not None:
             both = [normalised(one["deployment"], self.space.folder) for one in (read, told)]
-            assert both[0] == both[1], f"{self.engine} exports another state than its file holds"
+            told_apart = resource_difference(both[0][0], both[1][0])
+            what = f"the state that {self.engine}'s file holds (+) is not what it exports (-):"
+            assert both[0] == both[1], "\n".join((what, *told_apart))
         return told
 
     def _command(self, step: Step, log: Path) -> Ran:

@@ -179,7 +179,7 @@ def difference(ours: StepResult, real: StepResult, skipped: Mapping[str, str]) -
         if key in skipped or mine[key] == theirs[key]:
             continue
         if key == "resources":
-            lines += _resource_difference(mine[key], theirs[key])
+            lines += resource_difference(mine[key], theirs[key])
         else:
             lines += [f"  {key}: ours {_short(mine[key])}", f"  {' ' * len(key)}  real {_short(theirs[key])}"]
     return lines
@@ -189,7 +189,8 @@ def _short(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)[:600]
 
 
-def _resource_difference(ours: tuple[Any, ...], real: tuple[Any, ...]) -> list[str]:
+def resource_difference(ours: tuple[Any, ...], real: tuple[Any, ...]) -> list[str]:
+    """The same for resources, as `normalised` gives them."""
     lines: list[str] = []
     mine, theirs = _by_place(ours), _by_place(real)
     for place in sorted(mine.keys() | theirs.keys()):

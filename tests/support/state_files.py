@@ -2,7 +2,7 @@
 
 Owns: the reading of a checkpoint and the opening of its secrets, from Pulumi's description of both and with
 none of our own code. Promises: the form of `stack export --show-secrets`; None where the file alone does not
-tell (a journal lies beside it). Never: writes.
+tell (a journal lies beside it, secrets lie in secrets). Never: writes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ _SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"
 _ROUNDS: Final = 1_000_000
 
 
+class _Nested(Exception):
+    """The file alone does not tell how an engine spells it."""
+
+
 def exported(file: Path, passphrase: str) -> dict[str, Any] | None:
     """The stack in file, secrets in clear."""
     if list(file.parent.glob(f"{file.stem}*journal*")):
@@ -31,7 +35,14 @@ def exported(file: Path, passphrase: str) -> dict[str, Any] | None:
         return None
     provider = deployment.get("secrets_providers") or {}
     salt = (provider.get("state") or {}).get("salt", "")
-    opened = _opened(deployment, passphrase, salt)
+    try:
+        opened = _opened(deployment, passphrase, salt)
+    except _Nested:
+        return None
+    for resource in opened.get("resources") or ():
+        trigger = resource.get("replacementTrigger")
+        if isinstance(trigger, dict) and trigger.get(_SIGNATURE) == _SECRET:
+            trigger["plaintext"] = "null"  # the CLI reads no more of it than that there is one
     head = {key: stored[key] for key in ("version", "features") if key in stored}
     return {**head, "deployment": opened}
 
@@ -49,7 +60,10 @@ def _opened(value: Any, passphrase: str, salt: str) -> Any:
 def _decrypted(ciphertext: str, passphrase: str, salt: str) -> str:
     _, nonce, sealed = ciphertext.split(":")
     key = _key(passphrase, salt.split(":")[1])
-    return key.decrypt(base64.b64decode(nonce), base64.b64decode(sealed), None).decode()
+    text = key.decrypt(base64.b64decode(nonce), base64.b64decode(sealed), None).decode()
+    if _SIGNATURE in text:
+        raise _Nested  # a secret inside a secret: the engines write that anew when they export it
+    return text
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from tests.support.engine_values import keys, values
 from tickover.engine import stateio
 from tickover.engine.secrets import PlainCrypter
 from tickover.engine.state import CustomTimeouts, Deployment, PendingOperation, PendingType, ResourceState
-from tickover.engine.statevalue import props_from_json, props_to_json
+from tickover.engine.statevalue import props_from_json, props_to_json, rfc3339
 from tickover.engine.urn import is_urn
 from tickover.engine.values import UNKNOWN, ResourceReference, Secret
 from tickover.errors import TickoverError
@@ -203,3 +204,12 @@ def test_export_hides_secrets_unless_asked():
 
 def test_test_states_are_sound():
     assert all(is_urn(r.urn) for r in deployment(thing("a")).resources)
+
+
+@pytest.mark.parametrize(
+    ("microsecond", "text"),
+    [(0, "2026-01-02T03:04:00Z"), (317850, "2026-01-02T03:04:00.31785Z"), (1, "2026-01-02T03:04:00.000001Z")],
+)
+def test_a_moment_is_written_as_the_cli_writes_it(microsecond, text):
+    here = timezone(timedelta(hours=2))
+    assert rfc3339(datetime(2026, 1, 2, 5, 4, 0, microsecond, here)) == text

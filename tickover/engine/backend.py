@@ -31,6 +31,7 @@ from tickover.engine.recovery import Loaded as Loaded
 from tickover.engine.recovery import recover
 from tickover.engine.secrets import Crypter, Keyring
 from tickover.engine.state import Deployment, SecretsProvider
+from tickover.engine.statevalue import rfc3339
 from tickover.engine.stores import Store
 from tickover.engine.stores.checkpoints import STACKS, Checkpoints, digest_of
 from tickover.engine.stores.folder import FolderStore
@@ -178,7 +179,7 @@ class FileBackend:
         check_name(stack)
         self._ensure_layout()
         crypter = keyring.for_provider(deployment.secrets_provider)
-        now = _rfc3339(self._clock())
+        now = rfc3339(self._clock())
         stamped = replace(deployment, time=now, version=engine_version(), extra=_noted(deployment))
         data = stateio.checkpoint_bytes(stamped, stack, project, crypter)
         stamped = replace(stamped, secrets_provider=crypter.provider or stamped.secrets_provider)
@@ -338,10 +339,6 @@ def _noted(deployment: Deployment) -> dict[str, Any]:
     if found := violations(deployment):
         rest["integrity_error"] = {"version": engine_version(), "command": "tickover", "error": str(found[0])}
     return extra | ({"metadata": rest} if rest else {})
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _nanoseconds(moment: datetime) -> int:

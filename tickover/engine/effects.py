@@ -24,6 +24,7 @@ from tickover.engine.plugins.errors import OutcomeUnknown
 from tickover.engine.provider import DeleteRequest, InitFailed, Severity
 from tickover.engine.providers import ProviderEntries, Providers
 from tickover.engine.state import CustomTimeouts, ResourceState
+from tickover.engine.statevalue import rfc3339
 from tickover.engine.urn import is_provider_type
 from tickover.engine.values import PropertyMap
 from tickover.errors import Exit, TickoverError
@@ -253,6 +254,5 @@ def needs_provider(resource: ResourceState) -> bool:
 
 
 def now_rfc3339() -> str:
-    """The moment as the CLI writes it: no zeros at the end of a second's fraction."""
-    moment = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-    return moment.rstrip("0").rstrip(".") + "Z"
+    """The moment as a state has it."""
+    return rfc3339(datetime.now(UTC))

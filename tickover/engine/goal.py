@@ -13,7 +13,7 @@ from typing import Any
 
 from tickover.engine.state import CustomTimeouts, ResourceState
 from tickover.engine.urn import STACK_TYPE, is_provider_type, make_urn, parse_urn
-from tickover.engine.values import PropertyMap, PropertyValue, Secret, contains_secret
+from tickover.engine.values import PropertyMap, PropertyValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,9 @@ class Goal:
 
     def _extra(self) -> dict[str, Any]:
         """What the state keeps under its own names."""
-        trigger = self.replacement_trigger
         fields: dict[str, Any] = {
             "replaceWith": list(self.replace_with),
-            # As the CLI keeps it: of a secret only that there is one.
-            "replacementTrigger": Secret(None) if contains_secret(trigger) else trigger,
+            "replacementTrigger": self.replacement_trigger,
             "hideDiff": list(self.hide_diff),
             "resourceHooks": {kind: list(names) for kind, names in self.hooks.items()},
         }

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from tickover.engine.files import remove, state_errors, write_atomic
+from tickover.engine.statevalue import rfc3339
 from tickover.errors import TickoverError
 
 
@@ -180,7 +181,7 @@ def content_of(command: str) -> bytes:
         "pid": os.getpid(),
         "username": _username(),
         "hostname": socket.gethostname(),
-        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "timestamp": rfc3339(datetime.now(UTC)),
         # Ours; the CLI ignores what it does not know.
         "command": command,
         "started": process_start(os.getpid()),

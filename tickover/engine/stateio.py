@@ -30,6 +30,7 @@ from tickover.engine.statevalue import (
     value_from_json,
     value_to_json,
 )
+from tickover.engine.values import Secret, contains_secret
 from tickover.engine.wire import as_number
 
 SCHEMA_VERSION: Final = 3
@@ -169,11 +170,17 @@ def resource_from_json(raw: Mapping[str, Any], crypter: Crypter) -> ResourceStat
         ignore_changes=tuple(raw.get("ignoreChanges") or ()),
         replace_on_changes=tuple(raw.get("replaceOnChanges") or ()),
         extra={
-            k: value_from_json(v, crypter) if k == _TRIGGER else v
+            k: _trigger_from_json(v, crypter) if k == _TRIGGER else v
             for k, v in raw.items()
             if k not in _MODELLED
         },
     )
+
+
+def _trigger_from_json(raw: Any, crypter: Crypter) -> Any:
+    """As the CLI reads it back: of a secret only that there is one, so that another one replaces nothing."""
+    trigger = value_from_json(raw, crypter)
+    return Secret(None) if contains_secret(trigger) else trigger
 
 
 _MODELLED: Final = frozenset(_FIELD_ORDER) - {

@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from tickover.engine.secrets import Crypter, PlainCrypter
@@ -38,6 +39,12 @@ from tickover.errors import TickoverError
 
 FLOAT_SIG: Final = "8ad145fe-0d11-4827-bfd7-1abcbf086f5c"
 _PLAIN: Final = PlainCrypter()
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment as the CLI writes it: in UTC, no zeros at the end of a second's fraction."""
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return text.rstrip("0").rstrip(".") + "Z"
 
 
 def dumps(value: Any) -> str:
