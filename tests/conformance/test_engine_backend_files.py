@@ -55,7 +55,7 @@ def test_what_is_saved_is_loaded(tmp_path, env):
     loaded = backend_in(tmp_path).load(PROJECT, STACK, keyring())
     assert loaded.deployment == saved
     assert saved.resources == SECRET_STATE.resources
-    assert saved.time == "2026-01-02T03:04:05.678000Z"
+    assert saved.time == "2026-01-02T03:04:05.678Z"
     assert not any(b"hunter2" in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
 
 
