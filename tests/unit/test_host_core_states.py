@@ -1,9 +1,11 @@
 """The life of an instance: every (state, event) pair, and what each state costs."""
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
+from tickover.host.diagram import diagram, placed
 from tickover.host.model import BillingClass, InstanceState
 from tickover.host.states import (
     BILLED,
@@ -106,3 +108,10 @@ def test_an_instance_is_forgotten_once_nothing_of_it_is_left():
 def test_what_a_state_is_billed_as(state, idle_on, idle_off):
     assert billing_class(state, idle_enabled=True) is idle_on
     assert billing_class(state, idle_enabled=False) is idle_off
+
+
+def test_the_drawing_in_the_documentation_is_that_of_the_table():
+    text = (Path(__file__).parents[2] / "docs/host.md").read_text()
+    assert placed(text) == text
+    arrows = [line for line in diagram().splitlines() if "-->" in line]
+    assert len(arrows) == 1 + len({(state, move.state) for state in TABLE for move in TABLE[state].values()})
