@@ -76,6 +76,8 @@ async def rouse(place: Place, seconds: float) -> str | None:
 
 async def suspend(place: Place, deepest: Deepest) -> Suspended:
     """Go down as far as it can and may. Raises RuntimeFailed if it is gone, or is no good any more."""
+    if deepest is Deepest.NONE:
+        return Suspended(Deepest.NONE)
     trouble = ""
     has_slept = False
     if deepest is Deepest.SLEEP:
