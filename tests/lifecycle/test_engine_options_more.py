@@ -7,19 +7,24 @@ import asyncio
 import pytest
 
 from tests.support.engine_ops import FileStack, plan_lines
+from tests.support.engine_options import (
+    CHAIN,
+    done,
+    entry,
+    errors,
+    failing,
+    once,
+    refused,
+    sizes,
+)
 from tests.support.engine_scripted import Stack, name_of, yes
 from tickover.engine import operations
-from tickover.engine.events import Diagnostic
 from tickover.engine.importer import Import, Imports
 from tickover.engine.integrity import violations
 from tickover.engine.pendings import PendingCreations
 from tickover.engine.plugins.errors import OutcomeUnknown
-from tickover.engine.provider import Severity
 from tickover.engine.savedplan import saved_plan
-from tickover.engine.targeting import Choice
-from tickover.errors import Exit, TickoverError
-
-CHAIN = 'a = Thing("a", size={0})\nb = Thing("b", of=a.token, size={0})\nThing("c", size={0})\n'
+from tickover.errors import Exit
 
 
 @pytest.fixture
@@ -30,61 +35,6 @@ def stack(tmp_path):
 @pytest.fixture
 def files(tmp_path):
     return FileStack(tmp_path)
-
-
-def entry(stack, name):
-    (found,) = [r for r in stack.deployment().resources if name_of(r.urn) == name]
-    return found
-
-
-def sizes(stack):
-    return {n: entry(stack, n).inputs.get("size") for n in stack.names()}
-
-
-def errors(stack):
-    return [e.message for e in stack.events if isinstance(e, Diagnostic) and e.severity is Severity.ERROR]
-
-
-def failing(error):
-    async def fail():
-        raise error
-
-    return fail
-
-
-def once(error):
-    left = [error]
-
-    async def fail():
-        if left:
-            raise left.pop()
-
-    return fail
-
-
-def refused():
-    return TickoverError("refused", "The cloud refused", "It said no.")
-
-
-def only(*names, **more):
-    return Choice(targets=tuple(f"**::{name}" for name in names), **more)
-
-
-def destroy(stack, **fields):
-    return asyncio.run(operations.destroy(stack.request(**fields), yes))
-
-
-def mark(stack, marking):
-    """The state with an edit by hand."""
-    loaded = stack.backend.load("demo", "dev", stack.keyring())
-    stack.backend.save("demo", "dev", marking(loaded.deployment), stack.keyring())
-
-
-def done(stack):
-    """Effects since the last look."""
-    found = stack.world.effects()
-    stack.world.calls.clear()
-    return found
 
 
 # -- objects that exist already ------------------------------------------------------------------------
