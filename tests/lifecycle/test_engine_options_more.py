@@ -19,6 +19,7 @@ from tests.support.engine_options import (
 )
 from tests.support.engine_scripted import Stack, name_of, yes
 from tickover.engine import operations
+from tickover.engine.events import ProgramOutput
 from tickover.engine.importer import Import, Imports
 from tickover.engine.integrity import violations
 from tickover.engine.pendings import PendingCreations
@@ -338,3 +339,13 @@ def test_a_refresh_that_runs_the_program_takes_the_providers_configuration_from_
     assert {c["key"] for c in stack.world.configured if "key" in c} == {"new"}
     assert entry(stack, "own").inputs["key"] == entry(stack, "own").outputs["key"] == "new"
     assert stack.world.effects() == [] and (stack.names(), sizes(stack)["a"]) == (["a"], 1)
+
+
+def test_a_stack_that_is_not_there_is_told_once_and_nothing_else(stack):
+    program = (
+        'base = pulumi.StackReference("organization/demo/none")\npulumi.export("x", base.get_output("x"))'
+    )
+    outcome = stack.up(program)
+    (told,) = errors(stack)
+    assert outcome.exit_code is not Exit.OK and "no stack 'none'" in told
+    assert [e.line for e in stack.events if isinstance(e, ProgramOutput)] == []

@@ -15,6 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import ctypes
+import gc
+import inspect
+import os
 import runpy
 import sys
 import threading
@@ -23,6 +26,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import CoroutineType
 from typing import Any, Final
 
 from tickover.engine.programio import Gate, LineSink, captured
@@ -34,6 +38,7 @@ ORGANIZATION: Final = "organization"
 _ANSWER_SECONDS: Final = 0.5  # a loop that takes longer to answer is held by the user's code
 _INTERRUPTS: Final = 4
 _DRAIN_SECONDS: Final = 2.0
+_SDK_OUTPUTS: Final = os.path.join("pulumi", "output.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +253,7 @@ class _Program:
         except (TickoverError, Interrupted):
             raise
         except Exception as error:
+            _close_abandoned()
             raise _explained(error, self._run.root) from error
         except SystemExit as error:
             raise _exited(error) from error
@@ -296,6 +302,15 @@ def _drain(loop: asyncio.AbstractEventLoop) -> None:
         task.cancel()
     if left:
         loop.run_until_complete(asyncio.wait(left, timeout=_DRAIN_SECONDS))
+
+
+def _close_abandoned() -> None:
+    """Close the coroutines that a failed SDK has made and not begun to await: Python would tell of each."""
+    for thing in gc.get_objects():
+        if not isinstance(thing, CoroutineType) or not thing.cr_code.co_filename.endswith(_SDK_OUTPUTS):
+            continue
+        if inspect.getcoroutinestate(thing) == inspect.CORO_CREATED:
+            thing.close()
 
 
 def _users_frame(frame: traceback.FrameSummary, root: Path) -> str:
