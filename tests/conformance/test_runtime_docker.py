@@ -8,20 +8,16 @@ import contextlib
 import os
 import socket
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support import docker_engine as engines
-from tests.support.docker_engine import BASE_IMAGE, Engine, docker_engine, import_image
+from tests.support.docker_engine import BASE_IMAGE, Engine, docker_engine
 from tests.support.docker_runtime import Rig, docker_runtime, pushed, spec
 from tests.support.host_core import run, until
 from tickover.host.probe import connects
 from tickover.host.runtimes import logs
-from tickover.host.runtimes.base import Condition, ExitStatus, LaunchPlan, RuntimeFailed
-from tickover.host.runtimes.docker import DockerRuntime
-from tickover.host.runtimes.docker_config import DockerSettings
+from tickover.host.runtimes.base import Condition, ExitStatus, RuntimeFailed
 from tickover.host.runtimes.docker_probe import listens_behind
 from tickover.host.works import free_port
 
@@ -96,8 +92,9 @@ def test_limits_labels_and_no_privileges_reach_the_engine(on_rig, tmp_path):
 def test_the_port_is_on_the_loopback_only(on_rig):
     async def scenario(rig):
         plan, _ = await rig.spawn(rig.server(), up=True)
-        tables = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
-        bound = [line.split()[1] for line in tables.splitlines() if f":{plan.port:04X} 0" in line]
+        text = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+        fields = [line.split() for line in text.splitlines()]
+        bound = [f[1] for f in fields if f[1].endswith(f":{plan.port:04X}") and f[3] == "0A"]
         assert bound == [f"0100007F:{plan.port:04X}"]
 
     on_rig(scenario)
@@ -140,7 +137,7 @@ def test_an_engine_without_gpus_says_so_and_nothing_is_left(on_rig):
     async def scenario(rig):
         recorded = []
         plan = rig.plan(spec(image=rig.image, **GPU))
-        with pytest.raises(RuntimeFailed, match="cannot give any.*nvidia-container-toolkit"):
+        with pytest.raises(RuntimeFailed, match=r"cannot give any.*nvidia-container-toolkit"):
             await rig.runtime.spawn(plan, recorded.append)
         assert rig.runtime.condition(recorded[0].ref) is Condition.GONE
 
@@ -179,7 +176,7 @@ def test_a_port_that_was_taken_meanwhile_is_said(on_rig):
 def test_one_that_is_too_large_for_its_memory_says_so_in_its_log(on_rig):
     async def scenario(rig):
         plan, ref = await rig.spawn(
-            spec("x=aaaaaaaa; while :; do x=$x$x; done", image=rig.image, cpu=0.1, memorySize=128)
+            spec("x=aaaaaaaa; while :; do x=$x$x; done", image=rig.image, cpu=1, memorySize=128)
         )
         assert await listening(rig.runtime, ref).get() == ExitStatus(signal="SIGKILL")
         assert "killed for using more than its memorySize, 128 MB" in logs.tail(plan.log_path)
@@ -236,7 +233,7 @@ def test_long_lines_and_any_bytes_reach_the_log_and_it_can_be_cut(on_rig):
         await until(lambda: b"error\n" in plan.log_path.read_bytes(), "the lines")
         text = plan.log_path.read_bytes()
         assert b"0123456789abcdef" * 2048 + b"\n" in text
-        assert "grüße\n".encode() + b"\xff\n" in text
+        assert "grüße\n\ufffd\n".encode() in text  # the engine keeps its log as JSON
         assert logs.cut(plan.log_path, 1000)
         Path(f"/proc/{await rig.pid(ref)}/root/tmp/go").touch()
         assert await listening(rig.runtime, ref).get() == ExitStatus(code=0)
@@ -324,192 +321,3 @@ def test_a_start_that_is_cancelled_leaves_nothing(on_rig, docker_engine: Engine)
         assert await is_clean()
 
     on_rig(scenario)
-
-
-# -- an engine that comes and goes -------------------------------------------------------------------------
-
-
-class Relay:
-    """A socket before the engine's that can be taken away while the containers run on."""
-
-    def __init__(self, target: str, path: Path) -> None:
-        self._target, self._path = target.removeprefix("unix://"), path
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.address = f"unix://{path}"
-
-    async def up(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, self._path)
-
-    async def down(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self._path.unlink()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        there, back = await asyncio.open_unix_connection(self._target)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(pump(reader, back))
-                group.create_task(pump(there, writer))
-        except (asyncio.CancelledError, ExceptionGroup):
-            pass
-        finally:
-            writer.close()
-            back.close()
-
-
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.write_eof()
-
-
-@pytest.fixture
-def on_relay(docker_engine: Engine, tmp_path):
-    image = asyncio.run(pushed(docker_engine, "it/docker:1"))
-
-    def start(scenario):
-        async def main():
-            relay = Relay(docker_engine.host, tmp_path / "engine.sock")
-            await relay.up()
-            settings = DockerSettings(str(tmp_path), relay.address)
-            rig = Rig(DockerRuntime(settings, open_seconds=0.3), tmp_path, image, "")
-            try:
-                await scenario(rig, relay)
-            finally:
-                await rig.end()
-                await relay.down()
-
-        run(main())
-
-    return start
-
-
-def test_an_engine_that_is_away_is_said_and_what_runs_is_watched_again_when_it_is_back(on_relay):
-    async def scenario(rig, relay):
-        plan, ref = await rig.spawn(rig.server(), up=True)
-        told = listening(rig.runtime, ref)
-        await relay.down()
-        assert "PORT=" in await rig.get(plan, "env")  # the instance knows nothing of it
-        for act in (
-            rig.runtime.freeze(ref),
-            rig.runtime.thaw(ref),
-            rig.runtime.collect(()),
-            rig.runtime.spawn(rig.plan(rig.server()), lambda handle: None),
-        ):
-            with pytest.raises(RuntimeFailed, match=r"engine at unix://.* does not answer: No such file"):
-                await act
-        assert rig.runtime.condition(ref) is Condition.RUNNING
-        await relay.up()
-        await rig.runtime.freeze(ref)
-        await rig.runtime.thaw(ref)
-        assert told.empty()
-        await rig.murder(ref)
-        assert await told.get() == ExitStatus(signal="SIGKILL")
-
-    on_relay(scenario)
-
-
-def test_an_end_while_the_engine_is_away_is_told_when_it_is_back(on_relay):
-    async def scenario(rig, relay):
-        _, ref = await rig.spawn(rig.server(), up=True)
-        told = listening(rig.runtime, ref)
-        pid = await rig.pid(ref)
-        await relay.down()
-        os.kill(pid, 9)
-        await asyncio.sleep(0.5)
-        assert told.empty()
-        await relay.up()
-        assert await told.get() == ExitStatus(signal="SIGKILL")
-
-    on_relay(scenario)
-
-
-def test_a_stop_waits_for_the_engine(on_relay):
-    async def scenario(rig, relay):
-        plan, ref = await rig.spawn(rig.server(), up=True)
-        pid = await rig.pid(ref)
-        await relay.down()
-        stop = asyncio.ensure_future(rig.stop(plan, grace=5.0))
-        await asyncio.sleep(0.5)
-        assert not stop.done() and Path(f"/proc/{pid}").exists()
-        await relay.up()
-        await stop
-        assert not Path(f"/proc/{pid}").exists() and rig.runtime.condition(ref) is Condition.GONE
-
-    on_relay(scenario)
-
-
-def test_a_host_that_starts_without_its_engine_takes_its_containers_to_run_until_it_knows(on_relay):
-    async def scenario(rig, relay):
-        _, ref = await rig.spawn(rig.server(), up=True)
-        _, dead = await rig.spawn(rig.server(), up=True)
-        await rig.runtime.freeze(ref)
-        await relay.down()
-        settings = DockerSettings(str(rig.folder), relay.address)
-        fresh = DockerRuntime(settings, open_seconds=0.3)
-        await fresh.open([ref, dead])
-        assert fresh.condition(ref) is fresh.condition(dead) is Condition.RUNNING
-        assert "does not answer" in fresh.describe()
-        told, ended = listening(fresh, ref), listening(fresh, dead)
-        await relay.up()
-        await rig.murder(dead)
-        assert await ended.get() == ExitStatus(signal="SIGKILL")
-        await until(lambda: fresh.condition(ref) is Condition.FROZEN, "what it really is")
-        assert told.empty()
-        await fresh.close()
-
-    on_relay(scenario)
-
-
-def test_a_restarted_engine_has_ended_its_containers_and_that_is_told(tmp_path):
-    reason = engines.missing()
-    if reason:
-        pytest.skip(reason)
-    with ExitStack() as stack:
-        bridge = stack.enter_context(engines._bridge())
-        folder = tmp_path / "engine"
-        folder.mkdir()
-
-        async def scenario() -> None:
-            first = stack.enter_context(contextlib.ExitStack())
-            host, _ = first.enter_context(engines._dockerd(folder, bridge))
-            image = await import_image(host, BASE_IMAGE)
-            rig = Rig(DockerRuntime(DockerSettings(str(tmp_path), host)), tmp_path, image, "")
-            plan, ref = await rig.spawn(rig.server(), up=True)
-            told = listening(rig.runtime, ref)
-            await asyncio.to_thread(first.close)
-            (folder / "docker.sock").unlink(missing_ok=True)
-            host, _ = await asyncio.to_thread(lambda: stack.enter_context(engines._dockerd(folder, bridge)))
-            await told.get()
-            assert rig.runtime.condition(ref) is Condition.GONE
-            assert "polite" in logs.tail(plan.log_path) or "serving" in logs.tail(plan.log_path)
-            await rig.stop(plan)
-            again, _ = await rig.spawn(rig.server(), up=True)
-            assert "PORT=" in await rig.get(again, "env")
-            await rig.end()
-
-        run(scenario())
-
-
-def test_an_engine_on_another_machine_is_refused(tmp_path):
-    async def scenario():
-        runtime = DockerRuntime(DockerSettings(str(tmp_path), "tcp://127.0.0.1:2375"))
-        plan = LaunchPlan("i-1", spec(image="app:1"), 1, {}, tmp_path / "log", tmp_path)
-        with pytest.raises(RuntimeFailed, match="must be unix://SOCKET"):
-            await runtime.spawn(plan, lambda handle: None)
-        await runtime.open([])
-        assert "not on this machine" in runtime.describe()
-        await runtime.close()
-
-    run(scenario())
