@@ -98,7 +98,7 @@ def test_an_image_is_pulled_with_the_functions_credentials_and_the_log_tells(on_
         assert PASSWORD not in said
         shown = await rig.runtime._engine.inspect(ref)
         assert PASSWORD not in str(shown)
-        await rig.stop(plan)
+        await rig.stop(plan, grace=0.0)
         await forget(docker_engine, name, digest)
         by_digest, _ = await rig.spawn(private(digest))
         assert f"image {digest} is {digest}" in by_digest.log_path.read_text()
