@@ -6,7 +6,7 @@ the handle is text that another host process can use later. Never: knows pools, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -71,6 +71,15 @@ class Runtime(Protocol):
 
     name: str
     host: str  # where the instance's port is reached
+    is_forwarded: bool  # something else accepts for the port: that it connects proves nothing
+
+    async def open(self, refs: Collection[str]) -> None:
+        """Look at what former hosts left: `condition` knows these refs afterwards. Raises nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything but the instances."""
+        ...
 
     def accepts(self, image: str) -> bool:
         """Whether an image is of this runtime."""
@@ -80,6 +89,13 @@ class Runtime(Protocol):
         """Start it. record is called when it exists and before any of its own code runs.
 
         Whatever ends the host before record has returned leaves nothing behind. Raises RuntimeFailed.
+        """
+        ...
+
+    async def collect(self, living: Collection[str]) -> tuple[str, ...]:
+        """End what this host has made and no ref in living claims; the ids of those instances.
+
+        Raises RuntimeFailed.
         """
         ...
 

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from tickover.host.runtimes import launch, procfs
@@ -44,10 +44,21 @@ class ProcessRuntime:
 
     name = "process"
     host = "127.0.0.1"
+    is_forwarded = False
 
     def __init__(self) -> None:
         self._can_mount: bool | None = None
         self._mount_trouble = ""
+
+    async def open(self, refs: Collection[str]) -> None:
+        """Nothing to do: /proc tells at once."""
+
+    async def close(self) -> None:
+        """Nothing to do: watches are taken back by those who asked for them."""
+
+    async def collect(self, living: Collection[str]) -> tuple[str, ...]:
+        """Nothing is ever left: a process that was not recorded ends by itself."""
+        return ()
 
     def accepts(self, image: str) -> bool:
         return image.startswith(IMAGE_SCHEME)

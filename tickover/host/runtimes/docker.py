@@ -1,0 +1,252 @@
+"""Instances as containers of this machine's Docker engine.
+
+Owns: birth, freezing and end of an instance's container. Promises: a container exists under its label and
+name before it is recorded, and nothing runs in it before it is; what nobody claims is collected, and nothing
+of anybody else's is touched; an engine that is away delays what concerns containers and nothing else. Never:
+keeps an instance from outliving the host (the next one adopts it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from typing import Final
+
+import structlog
+
+from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
+from tickover.host.runtimes.docker_config import (
+    INSTANCE_LABEL,
+    OWNER_LABEL,
+    DockerSettings,
+    container_body,
+    container_name,
+    image_of,
+)
+from tickover.host.runtimes.docker_engine import Engine
+from tickover.host.runtimes.docker_faults import EngineAway, EngineRefused
+from tickover.host.runtimes.docker_images import Images, login_of
+from tickover.host.runtimes.docker_watch import ContainerLog, Watch, condition_of
+from tickover.host.runtimes.process import IMAGE_SCHEME
+
+log = structlog.get_logger(__name__)
+
+_OPEN_SECONDS: Final = 10.0  # a machine that boots starts its engine and its host at the same time
+_LOOK_AGAIN_SECONDS: Final = 0.2
+_KILL_WAIT_SECONDS: Final = 10.0
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_SECRET_LENGTH: Final = 8  # shorter values of variables are words, not secrets
+
+Cards = Callable[[LaunchPlan], Sequence[str]]
+
+
+class DockerRuntime:
+    """The runtime of every image that is not ``process://``. cards: which GPUs an instance gets, if anybody
+    decides; else the engine chooses."""
+
+    name = "docker"
+    host = "127.0.0.1"
+    is_forwarded = True
+
+    def __init__(
+        self,
+        settings: DockerSettings,
+        pins: MutableMapping[str, str] | None = None,
+        cards: Cards | None = None,
+        open_seconds: float = _OPEN_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._engine = Engine(settings.address)
+        self._images = Images(self._engine, settings.owner, {} if pins is None else pins)
+        self._cards = cards or (lambda plan: ())
+        self._open_seconds = open_seconds
+        self._about = f"docker: the engine at {settings.address} was not asked yet"
+        self._seen: dict[str, Condition] = {}  # of former hosts, as found by open
+        self._watches: dict[str, Watch] = {}
+        self._being_born: set[str] = set()  # instance ids
+
+    async def open(self, refs: Collection[str]) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (self._open_seconds if refs else 0.0)
+        while True:
+            try:
+                facts = await self._engine.facts()
+                for ref in refs:
+                    self._seen[ref] = condition_of(await self._engine.inspect(ref))
+                self._about = f"docker: engine {facts.version} at {self._settings.address}"
+                return
+            except RuntimeFailed as error:
+                self._about = f"docker: {error.reason}"
+                if loop.time() >= deadline:
+                    if refs:
+                        log.warning("containers are taken to run", why=error.reason, containers=len(refs))
+                    # Gone would have the pool forget what may still hold a GPU. Their watches tell the truth
+                    # once the engine is back.
+                    for ref in refs:
+                        self._seen.setdefault(ref, Condition.RUNNING)
+                    return
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def close(self) -> None:
+        watches = list(self._watches.values())
+        self._watches.clear()
+        for watch in watches:
+            await watch.close()
+        await self._engine.close()
+
+    def accepts(self, image: str) -> bool:
+        return bool(image) and not image.startswith(IMAGE_SCHEME)
+
+    def describe(self) -> str:
+        return self._about
+
+    # -- start -----------------------------------------------------------------------------------------
+
+    async def spawn(self, plan: LaunchPlan, record: Callable[[Handle], None]) -> Handle:
+        name, image = container_name(plan.instance_id), image_of(plan.spec)
+        words = ContainerLog(plan.log_path, afresh=True)
+        facts = await self._engine.facts()
+        body = container_body(plan, self._settings, facts, self._cards(plan))
+        body["Image"] = await self._images.provide(
+            plan.spec, facts, lambda line: words.note(f"tickover: {line}\n")
+        )
+        hidden = _secrets(plan)
+        self._being_born.add(plan.instance_id)
+        try:
+            handle = Handle(await self._engine.create(body, name, hidden), None)
+            record(handle)
+            await self._engine.start(handle.ref, f"image {image}", hidden)
+        except BaseException:  # cancellation too: what was not handed over is not left behind
+            await asyncio.shield(self._discard(name))
+            raise
+        else:
+            self._watches[handle.ref] = Watch(self._engine, handle.ref, Condition.RUNNING, words)
+        finally:
+            self._being_born.discard(plan.instance_id)
+        return handle
+
+    async def _discard(self, name: str) -> None:
+        try:
+            await self._engine.remove(name)
+        except RuntimeFailed as error:
+            log.warning("a container is left to be collected", container=name, why=error.reason)
+
+    async def collect(self, living: Collection[str]) -> tuple[str, ...]:
+        """Remove this host's containers that nobody claims; the ids of their instances.
+
+        One that this very host is starting or watching is claimed, whatever living says: it may be younger
+        than living is.
+        """
+        ended: list[str] = []
+        for row in await self._engine.labelled(OWNER_LABEL, self._settings.owner):
+            ref, instance_id = row["Id"], row["Labels"].get(INSTANCE_LABEL, "")
+            if ref in living or ref in self._watches or instance_id in self._being_born:
+                continue
+            await self._engine.remove(ref)
+            log.info("collected a container that nobody claims", container=ref[:12], instance=instance_id)
+            ended.append(instance_id)
+        return tuple(sorted(ended))
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def condition(self, ref: str) -> Condition:
+        watch = self._watches.get(ref)
+        if watch is not None:
+            return watch.condition
+        return self._seen.get(ref, Condition.GONE)
+
+    def watch(self, ref: str, on_exit: Callable[[ExitStatus], None]) -> Callable[[], None]:
+        watch = self._watches.get(ref)
+        if watch is None:
+            condition = self._seen.pop(ref, Condition.GONE)
+            watch = self._watches[ref] = Watch(self._engine, ref, condition, None)
+        return watch.listen(on_exit)
+
+    async def freeze(self, ref: str) -> None:
+        await self._change(ref, Condition.FROZEN, self._engine.pause)
+
+    async def thaw(self, ref: str) -> None:
+        await self._change(ref, Condition.RUNNING, self._engine.unpause)
+
+    async def _change(self, ref: str, wanted: Condition, act: Callable[[str], Awaitable[None]]) -> None:
+        try:
+            await act(ref)
+        except EngineRefused:
+            found = condition_of(await self._engine.inspect(ref))
+            self._note(ref, found)
+            if found is Condition.GONE:
+                raise RuntimeFailed("the container has ended") from None
+            if found is not wanted:
+                raise
+        self._note(ref, wanted)
+
+    def _note(self, ref: str, condition: Condition) -> None:
+        watch = self._watches.get(ref)
+        if watch is not None and not watch.ended.is_set():
+            watch.condition = condition
+        elif ref in self._seen:
+            self._seen[ref] = condition
+
+    # -- end -------------------------------------------------------------------------------------------
+
+    async def stop(self, instance_id: str, ref: str, grace_seconds: float) -> None:
+        """Waits for an engine that is away: nobody else can say that nothing is left."""
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        pause, said = _LOOK_AGAIN_SECONDS, ""
+        while True:
+            try:
+                await self._end(ref, deadline if grace_seconds > 0 else None)
+                break
+            except (EngineAway, EngineRefused) as error:
+                if error.reason != said:
+                    log.warning("a container cannot be ended yet", instance=instance_id, why=error.reason)
+                said = error.reason
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        watch = self._watches.pop(ref, None)
+        self._seen.pop(ref, None)
+        if watch is not None:
+            # Those who watch are told before the stop is over, as far as there is anything to tell.
+            await _until(watch.ended, _LOOK_AGAIN_SECONDS)
+            await watch.close()
+
+    async def _end(self, ref: str, deadline: float | None) -> None:
+        shown = await self._engine.inspect(ref)
+        found = condition_of(shown)
+        if found is not Condition.GONE:
+            watch = self._watches.get(ref)
+            if watch is None:
+                watch = self._watches[ref] = Watch(self._engine, ref, found, None)
+            loop = asyncio.get_running_loop()
+            if deadline is not None and loop.time() < deadline:
+                # The signal first: a frozen process meets it before anything else when it goes on.
+                await self._signal(ref, "SIGTERM", found)
+                await _until(watch.ended, deadline - loop.time())
+            if not watch.ended.is_set():
+                await self._signal(ref, "SIGKILL", found)
+                await _until(watch.ended, _KILL_WAIT_SECONDS)
+        if shown is not None:
+            await self._engine.remove(ref)
+
+    async def _signal(self, ref: str, signal: str, found: Condition) -> None:
+        try:
+            await self._engine.kill(ref, signal)
+            if found is Condition.FROZEN:
+                await self._engine.unpause(ref)
+        except EngineRefused as error:  # it ended meanwhile, or the engine has thawed it for the signal
+            log.debug("the engine did not signal", container=ref[:12], signal=signal, why=error.reason)
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _secrets(plan: LaunchPlan) -> tuple[str, ...]:
+    """What no message may show."""
+    values = (plan.spec.environment_variables or {}).values()
+    login = login_of(plan.spec) or {}
+    return tuple(v for v in (*values, login.get("password", "")) if len(v) >= _SECRET_LENGTH)

@@ -1,0 +1,212 @@
+"""The calls to a Docker engine that the runtime needs, and nothing else of it.
+
+Owns: the connection. Promises: each call ends within its deadline or with `EngineAway`; foreign errors leave
+as `EngineAway` or `EngineRefused`; nothing connects before the first call. Never: decides, retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import aiodocker
+import aiohttp
+
+from tickover.host.clock import SECOND_NS
+from tickover.host.runtimes.base import RuntimeFailed
+from tickover.host.runtimes.docker_config import EngineFacts
+from tickover.host.runtimes.docker_faults import NOT_FOUND_STATUS, UNREACHABLE_STATUS, away, refusal
+
+CALL_SECONDS: Final = 60.0
+_CONNECT_SECONDS: Final = 10.0
+_UNIX: Final = "unix://"
+_FRAME_HEAD_BYTES: Final = 8
+
+
+class Engine:
+    """One engine on this machine."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._opened: Any = None
+
+    @property
+    def _client(self) -> Any:
+        """aiodocker's client: half of its methods have no types, so it is used untyped."""
+        if not self.address.startswith(_UNIX):
+            # Mounts and the loopback port mean this machine, so the engine has to be on it.
+            raise RuntimeFailed(
+                f"the Docker engine {self.address} is not on this machine; DOCKER_HOST must be unix://SOCKET"
+            )
+        if self._opened is None:
+            # Each instance keeps two connections open; aiohttp's own bound would starve the other calls.
+            connector = aiohttp.UnixConnector(self.address.removeprefix(_UNIX), limit=0)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            self._opened = aiodocker.Docker(
+                url="http://docker", connector=connector, session=session, timeout=timeout
+            )
+            self._session = session
+        return self._opened
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+            await self._session.close()
+            self._opened = None
+
+    @asynccontextmanager
+    async def _asking(
+        self, what: str, seconds: float | None = CALL_SECONDS, hidden: Iterable[str] = ()
+    ) -> AsyncIterator[Any]:
+        try:
+            async with asyncio.timeout(seconds):
+                yield self._client
+        except TimeoutError as error:
+            raise away(self.address, f"no answer within {seconds or _CONNECT_SECONDS:g} s") from error
+        except aiodocker.DockerError as error:
+            if error.status == UNREACHABLE_STATUS:
+                raise away(self.address, error.message) from error
+            raise refusal(error.status, error.message, what, hidden) from error
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError, ValueError) as error:
+            raise away(self.address, f"it broke off: {error}") from error
+
+    # -- the engine ------------------------------------------------------------------------------------
+
+    async def facts(self) -> EngineFacts:
+        async with self._asking("a question about itself") as client:
+            info: dict[str, Any] = await client.system.info()
+            version: dict[str, Any] = await client.version()
+        return EngineFacts(str(version["Version"]), str(version["Arch"]), int(info["NCPU"]))
+
+    # -- images ----------------------------------------------------------------------------------------
+
+    async def image(self, name: str) -> dict[str, Any] | None:
+        """The image as the engine has it; None if it has none."""
+        async with self._asking(f"image {name}") as client:
+            try:
+                found: dict[str, Any] = await client.images.inspect(name)
+            except aiodocker.DockerError as error:
+                if error.status == NOT_FOUND_STATUS:
+                    return None
+                raise
+        return found
+
+    async def pull(
+        self, name: str, login: Mapping[str, str] | None
+    ) -> AsyncGenerator[Mapping[str, Any], None]:
+        """Pull it, telling the engine's lines. No deadline: an image may take an hour."""
+        hidden = tuple(login.values()) if login else ()
+        async with self._asking(f"image {name}", None, hidden) as client:
+            async for line in client.images.pull(name, auth=login, stream=True):
+                yield line
+
+    # -- containers ------------------------------------------------------------------------------------
+
+    async def create(self, body: Mapping[str, Any], name: str, hidden: Iterable[str] = ()) -> str:
+        async with self._asking(f"container {name}", hidden=hidden) as client:
+            made = await client.containers.create(body, name=name)
+        ref: str = made.id
+        return ref
+
+    async def start(self, ref: str, what: str, hidden: Iterable[str] = ()) -> None:
+        async with self._asking(what, hidden=hidden) as client:
+            await client.containers.container(ref).start()
+
+    async def inspect(self, ref: str) -> dict[str, Any] | None:
+        """The container; None if there is none."""
+        async with self._asking(f"container {ref[:12]}") as client:
+            try:
+                found: dict[str, Any] = await client.containers.container(ref).show()
+            except aiodocker.DockerError as error:
+                if error.status == NOT_FOUND_STATUS:
+                    return None
+                raise
+        return found
+
+    async def pause(self, ref: str) -> None:
+        async with self._asking(f"container {ref[:12]}") as client:
+            await client.containers.container(ref).pause()
+
+    async def unpause(self, ref: str) -> None:
+        async with self._asking(f"container {ref[:12]}") as client:
+            await client.containers.container(ref).unpause()
+
+    async def kill(self, ref: str, signal: str) -> None:
+        async with self._asking(f"container {ref[:12]}") as client:
+            await client.containers.container(ref).kill(signal=signal)
+
+    async def remove(self, ref: str) -> None:
+        """Kill and remove it with its anonymous volumes. What is gone is fine."""
+        async with self._asking(f"container {ref[:24]}") as client:
+            try:
+                await client.containers.container(ref).delete(force=True, v=True)
+            except aiodocker.DockerError as error:
+                is_going = "removal of container" in error.message and "in progress" in error.message
+                if error.status != NOT_FOUND_STATUS and not is_going:
+                    raise
+
+    async def labelled(self, label: str, value: str) -> list[dict[str, Any]]:
+        """Summaries of the containers with this label, ended ones too."""
+        filters = {"label": [f"{label}={value}"]}
+        async with self._asking("a list of containers") as client:
+            found: list[dict[str, Any]] = await client._query_json(
+                "containers/json", params={"all": True, "filters": json.dumps(filters)}
+            )
+        return found
+
+    async def wait(self, ref: str) -> None:
+        """Return when it does not run. No deadline."""
+        async with self._asking(f"container {ref[:12]}", None) as client:
+            await client.containers.container(ref).wait()
+
+    async def logs(self, ref: str, since_ns: int, *, follow: bool) -> AsyncGenerator[tuple[int, bytes], None]:
+        """What it wrote from since_ns on: (when in ns since the epoch, text)."""
+        params = {
+            "stdout": True,
+            "stderr": True,
+            "timestamps": True,
+            "follow": follow,
+            "since": f"{since_ns // SECOND_NS}.{since_ns % SECOND_NS:09d}",
+        }
+        path = f"containers/{ref}/logs"
+        async with (
+            self._asking(f"container {ref[:12]}", None if follow else CALL_SECONDS) as client,
+            client._query(path, params=params) as answer,
+        ):
+            try:
+                while (length := await _frame_length(answer.content)) is not None:
+                    if length:
+                        yield split_frame(await answer.content.readexactly(length))
+            finally:
+                answer.close()  # or the end of the stream would be waited for
+
+
+async def _frame_length(content: Any) -> int | None:
+    """The length of the next frame; None at the end. A head is the kind, three zeros and the length."""
+    try:
+        head = await content.readexactly(_FRAME_HEAD_BYTES)
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        return None
+    length: int = struct.unpack(">BxxxL", head)[1]
+    return length
+
+
+def split_frame(frame: bytes) -> tuple[int, bytes]:
+    """A log entry as (when, text); the engine puts the time before each."""
+    stamp, _, text = frame.partition(b" ")
+    return stamp_ns(stamp.decode("ascii")), text
+
+
+def stamp_ns(stamp: str) -> int:
+    """``2026-01-02T03:04:05.000000006Z`` as ns since the epoch. Raises ValueError."""
+    whole, _, fraction = stamp.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
+    return seconds * SECOND_NS + int(fraction.ljust(9, "0")[:9] or 0)
