@@ -41,7 +41,6 @@ def test_a_pool_keeps_containers_as_it_keeps_processes(docker_engine: Engine, tm
 
     async def scenario() -> None:
         docker, pool = new()
-        await docker.open([])
         await pool.start()
         await until(lambda: states(pool) == ["idle"], "an idle instance")
         first, woke = await answer(pool)
@@ -54,11 +53,9 @@ def test_a_pool_keeps_containers_as_it_keeps_processes(docker_engine: Engine, tm
         assert second != first
         await until(lambda: states(pool) == ["idle"], "it idle again")
         await pool.stop(keep_instances=True)
-        await docker.close()
 
         docker, pool = new()
         refs = [row["Id"] for row in await docker._engine.labelled(OWNER_LABEL, str(tmp_path))]
-        await docker.open(refs)
         await pool.start()
         assert states(pool) == ["idle"]
         assert await answer(pool) == (second, True)

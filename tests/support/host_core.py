@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -156,6 +156,17 @@ class FakeRuntime:
     calls: list[str] = field(default_factory=list)
     spawn_error: str = ""
     freeze_error: str = ""
+
+    is_forwarded: bool = False
+
+    async def open(self, refs: Collection[str]) -> None:
+        """Nothing was left by anybody."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def collect(self, living: Collection[str]) -> tuple[str, ...]:
+        return ()
 
     def accepts(self, image: str) -> bool:
         return image.startswith("process://")

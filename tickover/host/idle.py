@@ -9,7 +9,7 @@ deadline and does not trust a health check where the server has slept. Never: de
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tickover.host import modelserver
@@ -109,7 +109,7 @@ async def wake(place: Place, rule: HealthRule, seconds: float, may_sleep: bool) 
             if may_sleep and (trouble := await rouse(place, seconds)) is not None:
                 return trouble
             host, port = place.address
-            now = HealthRule(rule.path, 0, rule.timeout_seconds, 1)
+            now = replace(rule, delay_seconds=0, successes=1)
             return await until_healthy(host, port, now, seconds)
     except TimeoutError:
         return f"it did not wake within {seconds:g} s"

@@ -57,8 +57,13 @@ async def _serve(host: Host, announce: Announce) -> None:
 def make_pool(needs: PoolNeeds) -> HostPool:
     """The real pool."""
     from tickover.host.pool import ReservedPool  # the drivers it loads are slow to import
+    from tickover.host.runtimes.docker import DockerRuntime
+    from tickover.host.runtimes.docker_config import DockerSettings, engine_address
+    from tickover.host.runtimes.process import ProcessRuntime
 
-    return ReservedPool(needs.registry, needs.db_path, needs.data_dir, needs.nas)
+    docker = DockerRuntime(DockerSettings(str(needs.data_dir.resolve()), engine_address(os.environ)))
+    runtimes = (ProcessRuntime(), docker)
+    return ReservedPool(needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes)
 
 
 def configure_log() -> None:

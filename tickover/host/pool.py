@@ -37,7 +37,7 @@ from tickover.host.model import (
 )
 from tickover.host.roster import Roster
 from tickover.host.runtimes import logs
-from tickover.host.runtimes.base import Condition, Runtime
+from tickover.host.runtimes.base import Condition, Runtime, RuntimeFailed
 from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.scheduler import Start, Tell, decide
 from tickover.host.states import LIVING, SERVING, UP, Effect, Event, step
@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a schedule
 _RETRY_SECONDS = 5.0
 _TIDY_BEATS = 15
+_COLLECT_SECONDS = 60.0
 _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
 _NOTED = frozenset(
     {InstanceState.DRAINING, InstanceState.STOPPING, InstanceState.FAILED, InstanceState.STOPPED}
@@ -99,6 +100,9 @@ class ReservedPool:
 
     async def start(self) -> None:
         self._meter = Meter(self._db_path, self._clock, self._settings.ledger_delay_seconds)
+        left = [(instance.runtime, instance.ref) for instance in self._meter.living() if instance.ref]
+        for runtime in self._runtimes.values():
+            await runtime.open([ref for name, ref in left if name == runtime.name])
         self._is_open = True
         gone = self._adopt()
         loop = asyncio.get_running_loop()
@@ -106,6 +110,7 @@ class ReservedPool:
             loop.create_task(self._reconcile_for_ever()),
             loop.create_task(self._beat_for_ever()),
             loop.create_task(self._sweep(gone)),
+            loop.create_task(self._collect_for_ever()),
         ]
         for task in self._tasks:
             task.add_done_callback(_tell_end)
@@ -156,6 +161,8 @@ class ReservedPool:
             await self._stop_all()
         self._is_open = False
         await self._works.abandon()
+        for runtime in self._runtimes.values():
+            await runtime.close()
         self._meter.close()
 
     async def _stop_all(self) -> None:
@@ -241,6 +248,17 @@ class ReservedPool:
             if beats % _TIDY_BEATS == 0:
                 self._tidy_logs()
                 self._roster.forgive(self._clock.mono_ns(), self._settings)
+
+    async def _collect_for_ever(self) -> None:
+        """End what this host has made and lost: it was killed in the middle of a start, or a stop failed."""
+        while True:
+            for runtime in self._runtimes.values():
+                claimed = {i.ref for i in self._roster.instances.values() if i.runtime == runtime.name}
+                try:
+                    await runtime.collect(claimed)
+                except RuntimeFailed as error:
+                    log.debug("nothing could be collected", runtime=runtime.name, why=error.reason)
+            await self._clock.sleep(_COLLECT_SECONDS)
 
     def _tidy_logs(self) -> None:
         living = set(self._roster.instances)

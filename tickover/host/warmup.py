@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tickover.fc.function import Function
 from tickover.host.probe import NoAnswer, ask, connects
+from tickover.host.runtimes.docker_probe import listens_behind
 
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.25
@@ -25,19 +26,21 @@ class HealthRule:
     delay_seconds: float
     timeout_seconds: float
     successes: int
+    is_forwarded: bool = False  # something else accepts for the port: that it connects proves nothing
 
 
-def health_rule(spec: Function) -> HealthRule:
+def health_rule(spec: Function, *, is_forwarded: bool = False) -> HealthRule:
     """The rule of a spec, FC's defaults for what is not given."""
     container = spec.custom_container_config
     given = container.health_check_config if container else None
     if given is None or not given.http_get_url:
-        return HealthRule(None, 0, _CONNECT_SECONDS, 1)
+        return HealthRule(None, 0, _CONNECT_SECONDS, 1, is_forwarded)
     return HealthRule(
         given.http_get_url,
         given.initial_delay_seconds or 0,
         given.timeout_seconds or 1,
         given.success_threshold or 1,
+        is_forwarded,
     )
 
 
@@ -69,7 +72,8 @@ async def until_healthy(host: str, port: int, rule: HealthRule, seconds: float) 
 async def is_unhealthy(host: str, port: int, rule: HealthRule) -> str | None:
     """One check: None if it passes, else what is wrong."""
     if rule.path is None:
-        return None if await connects(host, port, rule.timeout_seconds) else f"nothing listens on port {port}"
+        listens = listens_behind if rule.is_forwarded else connects
+        return None if await listens(host, port, rule.timeout_seconds) else f"nothing listens on port {port}"
     try:
         answer = await ask(host, port, "GET", rule.path, rule.timeout_seconds)
     except NoAnswer as error:

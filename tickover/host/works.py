@@ -24,7 +24,7 @@ from tickover.host.model import Deepest
 from tickover.host.runtimes.base import ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
 from tickover.host.runtimes.logs import tail
 from tickover.host.states import SERVING, Effect, Event
-from tickover.host.warmup import health_rule, is_unhealthy, until_healthy, warm_up
+from tickover.host.warmup import HealthRule, health_rule, is_unhealthy, until_healthy, warm_up
 from tickover.host.watchdog import Health, watchdog_of
 
 log = structlog.get_logger(__name__)
@@ -198,7 +198,7 @@ class Works:
     async def _check_health(self, instance: Instance) -> None:
         host, port = self._address(instance)
         deadline = self._around.settings.start_deadline_seconds
-        trouble = await until_healthy(host, port, health_rule(instance.spec), self._start_seconds(instance))
+        trouble = await until_healthy(host, port, self._rule(instance), self._start_seconds(instance))
         if trouble is None:
             self._happened(instance, Event.HEALTHY, "")
         else:
@@ -247,7 +247,7 @@ class Works:
         settings = self._around.settings
         can = may_sleep(instance, settings)
         seconds = settings.wake_asleep_deadline_seconds if can else settings.wake_deadline_seconds
-        trouble = await wake(self._place(instance), health_rule(instance.spec), seconds, can)
+        trouble = await wake(self._place(instance), self._rule(instance), seconds, can)
         instance.rung = Deepest.NONE
         took = self._around.clock.mono_ns() - began
         log.info("woke", instance=instance.instance_id, took_ms=took // 1_000_000, trouble=trouble or "")
@@ -264,7 +264,7 @@ class Works:
         for _ in range(CHECKS_AFTER_FAILURE):
             if instance.state not in SERVING:  # a frozen one does not answer, and need not
                 return
-            trouble = await is_unhealthy(host, port, health_rule(instance.spec))
+            trouble = await is_unhealthy(host, port, self._rule(instance))
             if trouble is None:
                 return
             await asyncio.sleep(PAUSE_AFTER_FAILURE_SECONDS)
@@ -281,7 +281,7 @@ class Works:
             await self._around.clock.sleep(watchdog.period_seconds)
             if instance.state not in SERVING:
                 continue
-            trouble = await is_unhealthy(host, port, health_rule(instance.spec))
+            trouble = await is_unhealthy(host, port, self._rule(instance))
             if instance.state not in SERVING:  # frozen meanwhile: its silence says nothing
                 continue
             health = watchdog.after(health, trouble is None)
@@ -316,6 +316,9 @@ class Works:
 
     def _runtime(self, instance: Instance) -> Runtime:
         return self._around.runtimes[instance.runtime]
+
+    def _rule(self, instance: Instance) -> HealthRule:
+        return health_rule(instance.spec, is_forwarded=self._runtime(instance).is_forwarded)
 
     def _place(self, instance: Instance) -> Place:
         return Place(self._runtime(instance), instance.ref, instance.port or 0)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
-from typing import Final
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -23,11 +25,13 @@ from tickover.host.runtimes.docker_config import (
     container_name,
     image_of,
 )
-from tickover.host.runtimes.docker_engine import Engine
 from tickover.host.runtimes.docker_faults import EngineAway, EngineRefused
 from tickover.host.runtimes.docker_images import Images, login_of
 from tickover.host.runtimes.docker_watch import ContainerLog, Watch, condition_of
 from tickover.host.runtimes.process import IMAGE_SCHEME
+
+if TYPE_CHECKING:
+    from tickover.host.runtimes.docker_engine import Engine
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +60,7 @@ class DockerRuntime:
         open_seconds: float = _OPEN_SECONDS,
     ) -> None:
         self._settings = settings
-        self._engine = Engine(settings.address)
-        self._images = Images(self._engine, settings.owner, {} if pins is None else pins)
+        self._pins = {} if pins is None else pins
         self._cards = cards or (lambda plan: ())
         self._open_seconds = open_seconds
         self._about = f"docker: the engine at {settings.address} was not asked yet"
@@ -65,7 +68,26 @@ class DockerRuntime:
         self._watches: dict[str, Watch] = {}
         self._being_born: set[str] = set()  # instance ids
 
+    @cached_property
+    def _engine(self) -> Engine:
+        """Made at first use: its library takes a quarter of a second to load, and many hosts need none."""
+        from tickover.host.runtimes.docker_engine import Engine
+
+        return Engine(self._settings.address)
+
+    @cached_property
+    def _images(self) -> Images:
+        return Images(self._engine, self._settings.owner, self._pins)
+
+    def _is_there(self) -> bool:
+        """Whether there is an engine to ask, as far as that can be seen without asking."""
+        scheme, _, path = self._settings.address.partition("://")
+        return scheme != "unix" or Path(path).exists()
+
     async def open(self, refs: Collection[str]) -> None:
+        if not refs and not self._is_there():
+            self._about = f"docker: no engine at {self._settings.address}"
+            return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._open_seconds if refs else 0.0)
         while True:
@@ -92,7 +114,8 @@ class DockerRuntime:
         self._watches.clear()
         for watch in watches:
             await watch.close()
-        await self._engine.close()
+        if "_engine" in self.__dict__:
+            await self._engine.close()
 
     def accepts(self, image: str) -> bool:
         return bool(image) and not image.startswith(IMAGE_SCHEME)
@@ -138,6 +161,8 @@ class DockerRuntime:
         than living is.
         """
         ended: list[str] = []
+        if not self._is_there():
+            return ()
         for row in await self._engine.labelled(OWNER_LABEL, self._settings.owner):
             ref, instance_id = row["Id"], row["Labels"].get(INSTANCE_LABEL, "")
             if ref in living or ref in self._watches or instance_id in self._being_born:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import aclosing
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tickover.fc.function import Function
 from tickover.host.runtimes.base import RuntimeFailed
 from tickover.host.runtimes.docker_config import OWNER_LABEL, SPEC_LABEL, EngineFacts, image_of, spec_digest
-from tickover.host.runtimes.docker_engine import Engine
 from tickover.host.runtimes.docker_faults import EngineRefused, Kind
+
+if TYPE_CHECKING:
+    from tickover.host.runtimes.docker_engine import Engine
 
 _IMAGE_ID: Final = re.compile(r"(sha256:)?[0-9a-f]{64}")
 HUB: Final = "docker.io"

@@ -13,15 +13,17 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from tickover.host.runtimes.base import Condition, ExitStatus, RuntimeFailed
 from tickover.host.runtimes.docker_config import LOG_LABEL
-from tickover.host.runtimes.docker_engine import Engine
 from tickover.host.runtimes.docker_faults import EngineAway
 from tickover.host.runtimes.logs import open_log
+
+if TYPE_CHECKING:
+    from tickover.host.runtimes.docker_engine import Engine
 
 log = structlog.get_logger(__name__)
 
