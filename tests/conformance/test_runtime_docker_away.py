@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,32 @@ def test_a_host_that_starts_without_its_engine_takes_its_containers_to_run_until
         await fresh.close()
 
     on_relay(scenario)
+
+
+def test_an_engine_that_hangs_is_given_up_on_and_stops_nobody_else(docker_engine: Engine, tmp_path):
+    async def scenario():
+        settings = DockerSettings(str(tmp_path), docker_engine.host, call_seconds=0.5)
+        runtime = DockerRuntime(settings)
+        await runtime.open([])
+        assert runtime.describe().startswith("docker: engine ")
+        os.kill(docker_engine.pid, signal.SIGSTOP)
+        try:
+            beats = 0
+            work = asyncio.ensure_future(runtime.collect(()))
+            while not work.done():
+                await asyncio.sleep(0.01)
+                beats += 1
+            with pytest.raises(RuntimeFailed, match=r"no answer within 0\.5 s"):
+                await work
+            assert beats > 20
+            await runtime.open([])
+            assert "no answer within 0.5 s" in runtime.describe()
+        finally:
+            os.kill(docker_engine.pid, signal.SIGCONT)
+        assert await runtime.collect(()) == ()
+        await runtime.close()
+
+    run(scenario())
 
 
 def test_an_engine_on_another_machine_is_refused(tmp_path):

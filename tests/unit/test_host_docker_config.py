@@ -168,6 +168,8 @@ def test_an_image_of_another_processor():
         ('Get "https://r.test/v2/": dial tcp: lookup r.test: no such host', Kind.REGISTRY_AWAY),
         ('Get "https://r.test/v2/": x509: certificate signed by unknown authority', Kind.REGISTRY_AWAY),
         ('Get "https://r.test/v2/": net/http: TLS handshake timeout', Kind.REGISTRY_AWAY),
+        ("executable file `x` not found in $PATH: No such file or directory", Kind.COMMAND_ABSENT),
+        ("unable to start: error mounting /a to rootfs at /b: no such file or directory", Kind.OTHER),
         ("the moon is full", Kind.OTHER),
     ],
 )

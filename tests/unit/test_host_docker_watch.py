@@ -27,7 +27,10 @@ class Engine:
 
     async def wait(self, ref):
         if self.waits:
-            raise self.waits.pop(0)
+            error = self.waits.pop(0)
+            if error is not None:
+                raise error
+            return
         await self.ended.wait()
 
     async def inspect(self, ref):
@@ -97,7 +100,11 @@ def test_a_kill_for_memory_is_said_in_the_log(tmp_path):
     run(scenario())
 
 
-@pytest.mark.parametrize("error", [away("unix:///x", "gone"), refusal(500, "context canceled", "x")])
+@pytest.mark.parametrize(
+    "error",
+    [away("unix:///x", "gone"), refusal(500, "context canceled", "x"), None],
+    ids=["away", "refused", "answered too early"],
+)
 def test_a_wait_that_breaks_off_tells_no_end(tmp_path, error):
     async def scenario():
         engine = Engine(shown={"State": {"Status": "running"}})

@@ -21,6 +21,7 @@ from tickover.host.runtimes.docker_config import (
     INSTANCE_LABEL,
     OWNER_LABEL,
     DockerSettings,
+    EngineFacts,
     container_body,
     container_name,
     image_of,
@@ -73,7 +74,7 @@ class DockerRuntime:
         """Made at first use: its library takes a quarter of a second to load, and many hosts need none."""
         from tickover.host.runtimes.docker_engine import Engine
 
-        return Engine(self._settings.address)
+        return Engine(self._settings.address, self._settings.call_seconds)
 
     @cached_property
     def _images(self) -> Images:
@@ -92,13 +93,11 @@ class DockerRuntime:
         deadline = loop.time() + (self._open_seconds if refs else 0.0)
         while True:
             try:
-                facts = await self._engine.facts()
+                await self._facts()
                 for ref in refs:
                     self._seen[ref] = condition_of(await self._engine.inspect(ref))
-                self._about = f"docker: engine {facts.version} at {self._settings.address}"
                 return
             except RuntimeFailed as error:
-                self._about = f"docker: {error.reason}"
                 if loop.time() >= deadline:
                     if refs:
                         log.warning("containers are taken to run", why=error.reason, containers=len(refs))
@@ -108,6 +107,15 @@ class DockerRuntime:
                         self._seen.setdefault(ref, Condition.RUNNING)
                     return
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _facts(self) -> EngineFacts:
+        try:
+            facts = await self._engine.facts()
+        except RuntimeFailed as error:
+            self._about = f"docker: {error.reason}"
+            raise
+        self._about = f"docker: engine {facts.version} at {self._settings.address}"
+        return facts
 
     async def close(self) -> None:
         watches = list(self._watches.values())
@@ -128,19 +136,20 @@ class DockerRuntime:
     async def spawn(self, plan: LaunchPlan, record: Callable[[Handle], None]) -> Handle:
         name, image = container_name(plan.instance_id), image_of(plan.spec)
         words = ContainerLog(plan.log_path, afresh=True)
-        facts = await self._engine.facts()
+        facts = await self._facts()
         body = container_body(plan, self._settings, facts, self._cards(plan))
         body["Image"] = await self._images.provide(
             plan.spec, facts, lambda line: words.note(f"tickover: {line}\n")
         )
         hidden = _secrets(plan)
         self._being_born.add(plan.instance_id)
+        creating = asyncio.ensure_future(self._engine.create(body, name, hidden))
         try:
-            handle = Handle(await self._engine.create(body, name, hidden), None)
+            handle = Handle(await asyncio.shield(creating), None)
             record(handle)
             await self._engine.start(handle.ref, f"image {image}", hidden)
         except BaseException:  # cancellation too: what was not handed over is not left behind
-            await asyncio.shield(self._discard(name))
+            await asyncio.shield(self._discard(creating))
             raise
         else:
             self._watches[handle.ref] = Watch(self._engine, handle.ref, Condition.RUNNING, words)
@@ -148,11 +157,15 @@ class DockerRuntime:
             self._being_born.discard(plan.instance_id)
         return handle
 
-    async def _discard(self, name: str) -> None:
+    async def _discard(self, creating: asyncio.Future[str]) -> None:
+        """Remove what was made, once it is made. By its id: the name may be another one's."""
+        await asyncio.wait({creating})
+        if creating.cancelled() or creating.exception() is not None:
+            return
         try:
-            await self._engine.remove(name)
+            await self._engine.remove(creating.result())
         except RuntimeFailed as error:
-            log.warning("a container is left to be collected", container=name, why=error.reason)
+            log.warning("a container is left to be collected", container=creating.result(), why=error.reason)
 
     async def collect(self, living: Collection[str]) -> tuple[str, ...]:
         """Remove this host's containers that nobody claims; the ids of their instances.
@@ -161,7 +174,7 @@ class DockerRuntime:
         than living is.
         """
         ended: list[str] = []
-        if not self._is_there():
+        if "_engine" not in self.__dict__ and not self._is_there():  # then nothing was ever made
             return ()
         for row in await self._engine.labelled(OWNER_LABEL, self._settings.owner):
             ref, instance_id = row["Id"], row["Labels"].get(INSTANCE_LABEL, "")

@@ -45,12 +45,13 @@ _DIGEST_LENGTH: Final = 32
 @dataclass(frozen=True, slots=True)
 class DockerSettings:
     """owner: the host's data folder. The engine keeps log_files files of log_max_bytes for each container;
-    what is read is the host's own log."""
+    what is read is the host's own log. call_seconds: for a call that is done at once by a healthy engine."""
 
     owner: str
     address: str = DEFAULT_ADDRESS
     log_max_bytes: int = 16 * _MIB
     log_files: int = 2
+    call_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from tickover.host.runtimes.base import RuntimeFailed
 from tickover.host.runtimes.docker_config import EngineFacts
 from tickover.host.runtimes.docker_faults import NOT_FOUND_STATUS, UNREACHABLE_STATUS, away, refusal
 
-CALL_SECONDS: Final = 60.0
 _CONNECT_SECONDS: Final = 10.0
 _UNIX: Final = "unix://"
 _FRAME_HEAD_BYTES: Final = 8
@@ -31,8 +30,9 @@ _FRAME_HEAD_BYTES: Final = 8
 class Engine:
     """One engine on this machine."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, call_seconds: float) -> None:
         self.address = address
+        self._call_seconds = call_seconds
         self._opened: Any = None
 
     @property
@@ -62,8 +62,9 @@ class Engine:
 
     @asynccontextmanager
     async def _asking(
-        self, what: str, seconds: float | None = CALL_SECONDS, hidden: Iterable[str] = ()
+        self, what: str, hidden: Iterable[str] = (), *, is_long: bool = False
     ) -> AsyncIterator[Any]:
+        seconds = None if is_long else self._call_seconds
         try:
             async with asyncio.timeout(seconds):
                 yield self._client
@@ -102,20 +103,20 @@ class Engine:
     ) -> AsyncGenerator[Mapping[str, Any], None]:
         """Pull it, telling the engine's lines. No deadline: an image may take an hour."""
         hidden = tuple(login.values()) if login else ()
-        async with self._asking(f"image {name}", None, hidden) as client:
+        async with self._asking(f"image {name}", hidden, is_long=True) as client:
             async for line in client.images.pull(name, auth=login, stream=True):
                 yield line
 
     # -- containers ------------------------------------------------------------------------------------
 
     async def create(self, body: Mapping[str, Any], name: str, hidden: Iterable[str] = ()) -> str:
-        async with self._asking(f"container {name}", hidden=hidden) as client:
+        async with self._asking(f"container {name}", hidden) as client:
             made = await client.containers.create(body, name=name)
         ref: str = made.id
         return ref
 
     async def start(self, ref: str, what: str, hidden: Iterable[str] = ()) -> None:
-        async with self._asking(what, hidden=hidden) as client:
+        async with self._asking(what, hidden) as client:
             await client.containers.container(ref).start()
 
     async def inspect(self, ref: str) -> dict[str, Any] | None:
@@ -162,7 +163,7 @@ class Engine:
 
     async def wait(self, ref: str) -> None:
         """Return when it does not run. No deadline."""
-        async with self._asking(f"container {ref[:12]}", None) as client:
+        async with self._asking(f"container {ref[:12]}", is_long=True) as client:
             await client.containers.container(ref).wait()
 
     async def logs(self, ref: str, since_ns: int, *, follow: bool) -> AsyncGenerator[tuple[int, bytes], None]:
@@ -176,7 +177,7 @@ class Engine:
         }
         path = f"containers/{ref}/logs"
         async with (
-            self._asking(f"container {ref[:12]}", None if follow else CALL_SECONDS) as client,
+            self._asking(f"container {ref[:12]}", is_long=follow) as client,
             client._query(path, params=params) as answer,
         ):
             try:

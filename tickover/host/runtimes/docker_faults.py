@@ -76,7 +76,7 @@ MEANINGS: Final = (
     ),
     Meaning(
         Kind.COMMAND_ABSENT,
-        r"executable file not found|(exec|stat|start).*: no such file or directory|not a directory.*exec",
+        r"executable file .*not found|exec:? .*: no such file or directory",
         "the command of {what} is not in the image (customContainerConfig.entrypoint and command, or the "
         "image's own)",
     ),
