@@ -76,6 +76,7 @@ class Instance:
     pid: int | None = None
     port: int | None = None
     in_flight: int = 0
+    spawned_mono_ns: int | None = None  # since when its first process exists
     ready_mono_ns: int | None = None  # first time ready
     empty_mono_ns: int = 0  # since when nothing is in flight
     drain_mono_ns: int = 0

@@ -147,8 +147,8 @@ class ReservedPool:
         return gone
 
     async def _sweep(self, gone: list[Instance]) -> None:
-        for instance in gone:
-            await self._works.sweep(instance)
+        # Side by side: an engine that is away holds up its own only.
+        await asyncio.gather(*(self._works.sweep(instance) for instance in gone))
 
     async def stop(self, *, keep_instances: bool) -> None:
         if not self._is_open:
@@ -297,6 +297,8 @@ class ReservedPool:
 
     def _stamp(self, instance: Instance, event: Event, now: int) -> None:
         match event:
+            case Event.SPAWNED:
+                instance.spawned_mono_ns = now
             case Event.WARMED:
                 instance.ready_mono_ns = instance.empty_mono_ns = now
                 self._roster.ready(instance)

@@ -327,7 +327,9 @@ class Works:
         return self._runtime(instance).host, instance.port or 0
 
     def _start_seconds(self, instance: Instance) -> float:
-        gone = (self._around.clock.mono_ns() - instance.created_mono_ns) / SECOND_NS
+        # Of what exists: an image that is pulled for an hour is no server that does not start.
+        began = instance.spawned_mono_ns or instance.created_mono_ns
+        gone = (self._around.clock.mono_ns() - began) / SECOND_NS
         return max(self._around.settings.start_deadline_seconds - gone, LEAST_START_SECONDS)
 
 
