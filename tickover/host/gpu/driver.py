@@ -12,10 +12,10 @@ always taken is tested always.
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import Any, Final, Protocol
 
 STATES: Final = {0: "running", 1: "locked", 2: "checkpointed", 3: "failed"}
-_NO_CUDA: Final = frozenset({"CUDA_ERROR_NOT_INITIALIZED", "CUDA_ERROR_INVALID_VALUE"})
 
 
 class DriverError(Exception):
@@ -70,7 +70,8 @@ class Libcuda:
         try:
             self._call("cuCheckpointProcessGetState", pid, ctypes.byref(found))
         except DriverError as error:
-            if error.code in _NO_CUDA:  # a process without CUDA, or none at all
+            is_gone = error.code == "CUDA_ERROR_OPERATING_SYSTEM" and not os.path.exists(f"/proc/{pid}")
+            if is_gone or error.code == "CUDA_ERROR_NOT_INITIALIZED":  # the latter: it does not use CUDA
                 return "none"
             raise
         return STATES.get(found.value, f"unknown {found.value}")

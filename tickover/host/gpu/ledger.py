@@ -31,7 +31,7 @@ class Tier(Enum):
     ENDING = "ending"  # its process was told to end; the card may not show it yet
 
 
-FULL: Final = frozenset({Tier.STARTING, Tier.AWAKE, Tier.WAKING, Tier.ENDING})
+FULL: Final = frozenset({Tier.STARTING, Tier.AWAKE, Tier.WAKING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class Holding:
     is_moving: bool = False  # part of a swap that is under way
     residue_bytes: int | None = None  # on its fullest card
     pinned_bytes: int | None = None
+    ending_bytes: int = 0  # what it held on each card when it was killed
 
     @property
     def instance_id(self) -> str:
@@ -162,6 +163,8 @@ def charge(ledger: Ledger, holding: Holding, tier: Tier | None = None) -> int:
     tier = tier or holding.tier
     if tier in FULL:
         return holding.need.awake_bytes
+    if tier is Tier.ENDING:
+        return holding.ending_bytes
     return residue(ledger, holding) if tier is Tier.ASLEEP else 0
 
 
@@ -232,8 +235,11 @@ def admit(ledger: Ledger, need: Need, now_ns: int) -> Ledger | Denied:
 
 
 def _fits(ledger: Ledger, uuid: str, new: Holding) -> bool:
-    """Whether each one there, the new one too, can be awake while all others are as low as they can be."""
-    there = on_card(ledger, uuid)
+    """Whether each one there, the new one too, can be awake while all others are as low as they can be.
+
+    One that is ending is no hindrance to a place, only to a start.
+    """
+    there = [holding for holding in on_card(ledger, uuid) if holding.tier is not Tier.ENDING]
     if new.need.is_whole and there:
         return False
     if any(other.need.is_whole for other in there):
@@ -306,7 +312,9 @@ def request_ended(ledger: Ledger, instance_id: str, now_ns: int) -> Ledger:
 def ending(ledger: Ledger, instance_id: str) -> Ledger:
     """Its process was killed. What it may hold stays counted until a reading shows the card free of it."""
     holding = ledger.holdings[instance_id]
-    return _put(ledger, replace(holding, tier=Tier.ENDING, in_flight=0, is_moving=False))
+    held_now = charge(ledger, holding)
+    gone = replace(holding, tier=Tier.ENDING, in_flight=0, is_moving=False, ending_bytes=held_now)
+    return _put(ledger, gone)
 
 
 def removed(ledger: Ledger, instance_id: str) -> Ledger:

@@ -171,7 +171,7 @@ class SimulatedDriver:
     def _expect(self, pid: int, wanted: str) -> None:
         found = self.states.get(pid)
         if found is None:
-            raise DriverError("CUDA_ERROR_INVALID_VALUE", f"there is no process {pid}")
+            raise DriverError("CUDA_ERROR_OPERATING_SYSTEM", f"there is no process {pid}")
         if found != wanted:
             raise DriverError("CUDA_ERROR_ILLEGAL_STATE", f"process {pid} is {found}, not {wanted}")
 
