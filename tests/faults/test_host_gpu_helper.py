@@ -137,6 +137,24 @@ def test_a_hang_does_not_touch_the_call_beside_it():
     asyncio.run(scenario())
 
 
+def test_a_cancelled_caller_does_not_cut_a_call_in_two(tmp_path):
+    async def scenario():
+        before, mark = children(), tmp_path / "done"
+        work = f"(time.sleep(0.2), open({str(mark)!r}, 'w').close())"
+        setup = f"SimulatedDriver.checkpoint = lambda self, pid: {work}"
+        async with helpers(setup, replace(QUICK, move_seconds=5.0)) as checkpointer:
+            await checkpointer.warm_up()
+            call = asyncio.create_task(checkpointer.checkpoint(11))
+            await asyncio.sleep(0.05)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            assert not mark.exists() and len(children() - before) == 1
+        assert mark.exists() and children() - before == set()
+
+    asyncio.run(scenario())
+
+
 def test_a_hang_on_the_way_down_is_reported_within_its_bound():
     async def scenario():
         setup = "driver.faults[('checkpoint', 11)] = Fault(hang_seconds=60)"
@@ -224,6 +242,9 @@ def test_on_a_machine_without_the_driver_it_is_said():
             with pytest.raises(CheckpointFailed) as failed:
                 await checkpointer.warm_up()
             assert failed.value.code == "no-driver"
+            assert str(failed.value).startswith(
+                "CUDA checkpoints cannot be made here: the NVIDIA driver is not installed (libnone.so.1"
+            )
 
     asyncio.run(scenario())
 
@@ -237,4 +258,32 @@ def test_a_helper_does_not_inherit_the_hosts_secrets(monkeypatch):
             assert await checkpointer.state(11) is CudaState.RUNNING
 
     monkeypatch.setenv("HOST_KEY", "secret")
+    asyncio.run(scenario())
+
+
+def test_a_checkpoint_that_outlasts_its_limit_is_undone_once_it_has_ended(tmp_path):
+    """The driver goes on when its caller is gone, and `state` waits for it, as it does on a real card."""
+
+    async def scenario():
+        mark = tmp_path / "state"
+        mark.write_text("running")
+        setup = (
+            "class Shared(SimulatedDriver):\n"
+            f"    path = {str(mark)!r}\n"
+            "    def _turn(self, pid, former, new): open(self.path, 'w').write(new)\n"
+            "    def _expect(self, pid, wanted): pass\n"
+            "    def state(self, pid): time.sleep(0.3); return open(self.path).read()\n"
+            "    def checkpoint(self, pid):\n"
+            "        open(self.path, 'w').write('checkpointed')\n"
+            "        time.sleep(60)\n"
+            "    def restore(self, pid): open(self.path, 'w').write('locked')\n"
+            "driver = Shared()"
+        )
+        limits = replace(QUICK, quick_seconds=0.2, move_seconds=0.9)
+        async with helpers(setup, limits) as checkpointer:
+            await checkpointer.warm_up()
+            outcome = await go_deep(checkpointer, (11,), "i-a", PROOF, 0, lambda pid: False)
+            assert (outcome.rung, outcome.undone) == (Rung.ASLEEP, ("restore 11", "unlock 11"))
+            assert mark.read_text() == "running"
+
     asyncio.run(scenario())

@@ -4,7 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from tickover.host.gpu.nvml import GIB, MIB, Card, CardProcess, CardsFailed, NoCards, open_cards, read
+from tickover.host.gpu.nvml import (
+    GIB,
+    MIB,
+    Card,
+    CardProcess,
+    CardsFailed,
+    NoCards,
+    Reading,
+    open_cards,
+    read,
+)
 
 
 class FakeNvml:
@@ -102,3 +112,21 @@ def test_a_card_that_fails_later_is_named(code, is_lost):
     assert (failed.value.uuid, failed.value.is_lost) == ("GPU-0", is_lost)
     with pytest.raises(CardsFailed, match="no such card"):
         cards.used_bytes("GPU-7")
+
+
+@pytest.mark.parametrize(
+    ("processes", "mine", "foreign"),
+    [
+        (((1, 10), (2, 20), (3, 40)), 30, 40),
+        (((1, 10), (2, None), (3, 40)), None, 40),
+        (((1, 10), (2, 20), (3, None)), 30, 70),
+        (((3, 40),), 0, 40),
+        ((), 0, 0),
+    ],
+    ids=["all tell", "ours is silent", "another is silent", "only others", "empty"],
+)
+def test_who_has_what_on_a_card(processes, mine, foreign):
+    card = Card(0, "GPU-0", "Tesla T4", 1000)
+    reading = Reading(card, 105, tuple(CardProcess(pid, used) for pid, used in processes))
+    assert reading.used_by({1, 2}) == mine
+    assert reading.foreign_bytes({1, 2}, floor_bytes=5) == foreign

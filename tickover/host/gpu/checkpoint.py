@@ -6,7 +6,9 @@ that run side by side have a helper each, so the end of one does not touch anoth
 checkpoint (`sequence`), tries again.
 
 A helper that hung in the driver cannot be trusted to take a second call, and a call cannot be taken back from
-within the process that made it: that is why a process is the unit, not a thread.
+within the process that made it: that is why a process is the unit, not a thread. Ending a helper does
+not stop the driver: seen on an H100, a checkpoint or restore whose caller was killed went on to its end,
+`state` waited for that end, and the process could be brought back from there with its results intact.
 """
 
 from __future__ import annotations
@@ -56,6 +58,8 @@ class CheckpointFailed(Exception):
         return self.code == "hung"
 
     def __str__(self) -> str:
+        if not self.pid:
+            return f"CUDA checkpoints cannot be made here: {self.reason}"
         return f"{self.verb} of process {self.pid} failed: {self.reason}"
 
 
@@ -82,7 +86,7 @@ class Limits:
     """
 
     start_seconds: float = 20.0  # of a helper: Python, libcuda and cuInit
-    quick_seconds: float = 5.0  # state, unlock, and beyond a lock's own timeout
+    quick_seconds: float = 5.0  # an unlock, and what a lock may take beyond its own timeout
     move_seconds: float = 60.0
 
 
@@ -94,7 +98,8 @@ class HelperCheckpointer:
         self._command = tuple(command)
         self._kept = kept
         self._ready: list[_Helper] = []
-        self._busy: set[_Helper] = set()
+        self._calls: set[asyncio.Task[dict[str, Any]]] = set()
+        self._is_closed = False
 
     async def warm_up(self) -> None:
         """Have a helper ready, so that the first wake does not wait for one. Raises CheckpointFailed."""
@@ -102,7 +107,8 @@ class HelperCheckpointer:
             self._ready.append(await self._start("start", 0))
 
     async def state(self, pid: int) -> CudaState:
-        answer = await self._call("state", pid, self._limits.quick_seconds)
+        # The driver answers once what it is doing to the process has ended, so this may take as long.
+        answer = await self._call("state", pid, self._limits.move_seconds)
         try:
             return CudaState(answer.get("state"))
         except ValueError as error:
@@ -122,13 +128,21 @@ class HelperCheckpointer:
         await self._call("unlock", pid, self._limits.quick_seconds)
 
     async def close(self) -> None:
-        """End all helpers. One that works on a process is left to finish: its own alarm bounds it."""
+        """End all helpers, after the calls that are under way: each of them is bounded."""
+        self._is_closed = True
+        await asyncio.gather(*self._calls, return_exceptions=True)
         idle, self._ready = self._ready, []
         await asyncio.gather(*(helper.leave() for helper in idle))
 
     async def _call(self, verb: str, pid: int, seconds: float, **more: Any) -> dict[str, Any]:
+        """A caller that is cancelled does not cut the driver's work in two: the call goes on to its end."""
+        call = asyncio.get_running_loop().create_task(self._bounded(verb, pid, seconds, more))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return await asyncio.shield(call)
+
+    async def _bounded(self, verb: str, pid: int, seconds: float, more: dict[str, Any]) -> dict[str, Any]:
         helper = self._ready.pop() if self._ready else await self._start(verb, pid)
-        self._busy.add(helper)
         is_good = False
         try:
             # The alarm in the helper is the second watchdog, for when this process is gone.
@@ -143,8 +157,7 @@ class HelperCheckpointer:
             reason = f"the helper process ended or broke off: {error}"
             raise CheckpointFailed(verb, pid, "no-helper", reason) from error
         finally:
-            self._busy.discard(helper)
-            if is_good and len(self._ready) < self._kept:
+            if is_good and len(self._ready) < self._kept and not self._is_closed:
                 self._ready.append(helper)
             elif is_good:
                 await helper.leave()

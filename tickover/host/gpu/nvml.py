@@ -9,7 +9,7 @@ a reading. Its calls block, for milliseconds on a sound driver: call them beside
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -46,6 +46,21 @@ class Reading:
     @property
     def free_bytes(self) -> int:
         return max(self.card.total_bytes - self.used_bytes, 0)
+
+    def used_by(self, pids: Collection[int]) -> int | None:
+        """What these processes have on it together; None if one of them does not tell."""
+        found = [process.used_bytes for process in self.processes if process.pid in pids]
+        known = [used for used in found if used is not None]
+        return sum(known) if len(known) == len(found) else None
+
+    def foreign_bytes(self, ours: Collection[int], floor_bytes: int) -> int:
+        """What processes that are not ours have on it; where one does not tell, whatever is left over."""
+        others = {process.pid for process in self.processes} - set(ours)
+        known = self.used_by(others)
+        if known is not None:
+            return known
+        mine = sum(process.used_bytes or 0 for process in self.processes if process.pid in ours)
+        return max(self.used_bytes - floor_bytes - mine, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,10 @@ def choose(listed: Iterable[CardProcess], tree: Collection[int]) -> tuple[int, .
 
 
 def is_stopped(pid: int, root: Path = Path("/")) -> bool | None:
-    """Whether a process is stopped by a signal or by its cgroup's freezer; None if it is gone."""
+    """Whether a process is stopped by a signal or by its cgroup's freezer; None if it is gone.
+
+    The driver hangs on one that is: its state and its lock both, until the process goes on.
+    """
     stat = procfs.read_stat(pid)
     if stat is None or not stat.is_alive:
         return None
@@ -172,7 +175,10 @@ def _why_not(
 
 
 async def _undo(checkpointer: Checkpointer, pids: tuple[int, ...], errors: list[CheckpointFailed]) -> Outcome:
-    """Back to running, whatever the driver says each process is now: restore, then unlock."""
+    """Back to running, whatever the driver says each process is now: restore, then unlock.
+
+    Asked and not remembered, because a call that was given up may have come to its end since.
+    """
     reason, undone = "; ".join(str(error) for error in errors), list[str]()
     log.warning("a checkpoint is undone", pids=pids, reason=reason)
     try:
