@@ -1,4 +1,4 @@
-"""A coroutine that raises, given as an input."""
+"""A coroutine that raises, given as an input. `later` stays as it was: a change would be a race."""
 
 import asyncio
 
@@ -10,5 +10,5 @@ async def bad():
     raise LookupError("no value")
 
 
-pulumi.Stash("later", input="again")
+pulumi.Stash("later", input={"a": 1, "b": ["two", pulumi.Output.secret(3)]})
 pulumi.Stash("never", input=bad())
