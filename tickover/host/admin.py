@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _INSTANCE_ID = re.compile(r"[\w.-]{1,128}\Z")
 
 @dataclass(frozen=True, slots=True)
 class AdminContext:
-    """What the admin API may ask. runtimes: name and note of each driver of this host."""
+    """What the admin API may ask. runtimes: name and note of each driver of this host. gpus: a line each."""
 
     registry: ObjectRegistry
     pool: Pool
@@ -40,6 +40,7 @@ class AdminContext:
     started_ns: int
     version: str
     runtimes: Callable[[], Mapping[str, str]]
+    gpus: Callable[[], Sequence[str]]
     shutdown: Callable[[bool], None]  # keep instances?
 
 
@@ -86,6 +87,7 @@ class Admin:
                 "functions": [row.name for row in context.registry.select(Kind.FUNCTION)],
                 "instances": len(live),
                 "runtimes": dict(context.runtimes()),
+                "gpus": list(context.gpus()),
             }
         )
 

@@ -15,7 +15,9 @@ from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceVie
 
 LINGER_VARIABLE = "TICKOVER_LINGER_SECONDS"
 DEEPEST_VARIABLE = "TICKOVER_IDLE_DEEPEST"
+DEEP_AFTER_VARIABLE = "TICKOVER_IDLE_DEEP_AFTER_SECONDS"
 MAX_LINGER_SECONDS = 86400.0
+SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,12 +36,15 @@ class PoolSettings:
     """The times and bounds of all pools of a host.
 
     deepest: how far down an idle instance goes, if it can; TICKOVER_IDLE_DEEPEST overrides it.
+    deep_after_seconds: asleep for so long before the driver takes the rest, None: only when another instance
+    needs its card; TICKOVER_IDLE_DEEP_AFTER_SECONDS overrides it.
     linger_seconds: empty for so long before an instance is suspended; a function's environment variable
     TICKOVER_LINGER_SECONDS overrides it. drain_max_seconds: a retired instance with requests is stopped
     after so long (or its function's timeout, if shorter). stable_seconds: up for so long ends a back-off.
     """
 
-    deepest: Deepest = Deepest.SLEEP
+    deepest: Deepest = Deepest.CHECKPOINT
+    deep_after_seconds: float | None = None
     linger_seconds: float = 2.0
     start_deadline_seconds: float = 120.0
     wake_deadline_seconds: float = 5.0
@@ -85,6 +90,10 @@ class Instance:
     reason: str = ""
     can_sleep: bool | None = None  # its server can give up its GPU memory; None: nobody has asked yet
     rung: Deepest = Deepest.NONE  # how far down it is
+    cards: tuple[str, ...] = ()  # the UUIDs of its GPUs
+    can_deep: bool = False  # the driver may checkpoint it
+    deep_pids: tuple[int, ...] = ()  # its processes that the driver may have
+    sink_ns: int | None = None  # when, asleep, it goes to the deepest rung
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
     is_unhealthy: bool = False  # its health check fails: no new requests
 
@@ -155,9 +164,16 @@ def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:
     return next((rung for rung in Deepest if rung.value == given), settings.deepest)
 
 
+def deep_after_ns(spec: Function, settings: PoolSettings) -> int | None:
+    """How long an instance asleep keeps what that leaves on its cards; None: until another needs them."""
+    given = (spec.environment_variables or {}).get(DEEP_AFTER_VARIABLE, "")
+    seconds = float(given) if given else settings.deep_after_seconds
+    return None if seconds is None else seconds_ns(seconds)
+
+
 def may_sleep(instance: Instance, settings: PoolSettings) -> bool:
     """False where its server cannot sleep, or must not."""
-    wants = instance.idle_enabled and deepest_of(instance.spec, settings) is Deepest.SLEEP
+    wants = instance.idle_enabled and deepest_of(instance.spec, settings) in SLEEPING
     return wants and instance.can_sleep is not False
 
 

@@ -39,6 +39,7 @@ class Deepest(Enum):
     NONE = "none"  # it goes on running
     FREEZE = "freeze"  # no processor
     SLEEP = "sleep"  # the model server gives up its GPU memory, then no processor
+    CHECKPOINT = "checkpoint"  # the driver takes what the server has left, later or when others need it
 
 
 class BillingClass(Enum):
@@ -95,7 +96,7 @@ class InstanceView:
     created_ns: int
     destroyed_ns: int | None = None
     reason: str = ""  # why it failed or stopped
-    rung: str = "none"  # how far down the idle ladder it is: none, freeze, sleep
+    rung: str = "none"  # how far down the idle ladder it is: none, freeze, sleep, checkpoint
 
 
 @dataclass(frozen=True, slots=True)

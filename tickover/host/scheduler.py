@@ -154,6 +154,8 @@ def _due(instance: Instance, now_ns: int, settings: PoolSettings) -> Iterator[Te
         return
     if instance.state is InstanceState.READY:
         yield Tell(instance.instance_id, Event.LINGERED)
+    elif instance.state is InstanceState.IDLE:
+        yield Tell(instance.instance_id, Event.SINK)
     else:
         yield Tell(instance.instance_id, Event.DRAINED, "its last requests took too long")
 
@@ -162,6 +164,8 @@ def _deadlines(instance: Instance, settings: PoolSettings) -> list[int]:
     goes_idle = instance.idle_enabled and deepest_of(instance.spec, settings) is not Deepest.NONE
     if instance.state is InstanceState.READY and goes_idle:
         return [instance.empty_mono_ns + linger_ns(instance.spec, settings)]
+    if instance.state is InstanceState.IDLE and instance.sink_ns is not None:
+        return [instance.sink_ns]
     if instance.state is InstanceState.DRAINING:
         return [instance.drain_mono_ns + drain_ns(instance.spec, settings)]
     return []
