@@ -97,6 +97,7 @@ class ReservedPool:
             self._clock,
             self._settings,
             self._happened,
+            self._judged,
             self._noted,
             self._next_change,
         )
