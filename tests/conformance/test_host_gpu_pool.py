@@ -111,6 +111,33 @@ def test_who_has_a_request_keeps_the_card_until_it_is_over(tmp_path, machine):
     run(scenario())
 
 
+def test_one_that_is_never_without_a_request_lets_the_other_have_its_turn(tmp_path, machine):
+    async def scenario():
+        async with hosting(tmp_path, machine, served(machine, "a"), served(machine, "b")) as pool:
+            await until(lambda: states(pool) == ["idle"] * 2, "both idle")
+            is_over, served_a = asyncio.Event(), 0
+
+            async def hammer(pause):
+                nonlocal served_a
+                await asyncio.sleep(pause)
+                while not is_over.is_set():
+                    lease = await pool.acquire("a", "live")
+                    await get(lease.port, "/slow?seconds=0.1")
+                    pool.release(lease)
+                    served_a += 1
+
+            clients = [asyncio.create_task(hammer(0.05 * n)) for n in range(4)]
+            await asyncio.sleep(0.3)
+            for _ in range(2):
+                assert await asyncio.wait_for(chat(pool, "b"), 5) == "hello"
+            before = served_a
+            await until(lambda: served_a > before + 3, "a goes on")
+            is_over.set()
+            await asyncio.gather(*clients)
+
+    run(scenario())
+
+
 def test_the_next_host_takes_over_who_is_checkpointed(tmp_path, machine):
     async def scenario():
         async with hosting(tmp_path, machine, served(machine, env=DEEP), keep=True) as pool:

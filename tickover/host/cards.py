@@ -75,6 +75,7 @@ class CardDesk:
         clock: Clock,
         settings: PoolSettings,
         happened: Callable[[Instance, Event, str], None],
+        judged: Callable[[Instance], None],
         note: Callable[[Instance], None],
         next_change: Callable[[], Awaitable[None]],
     ) -> None:
@@ -85,6 +86,7 @@ class CardDesk:
         self._clock = clock
         self._settings = settings
         self._happened = happened
+        self._judged = judged
         self._note = note
         self._next_change = next_change
         self._keeper: Keeper | None = None
@@ -240,6 +242,13 @@ class CardDesk:
         if instance is None or not instance.ref:
             return ()
         return self._runtimes[instance.runtime].members(instance_id, instance.ref)
+
+    def hold(self, instance_id: str, is_held: bool) -> None:
+        instance = self._roster.instances.get(instance_id)
+        if instance is not None and instance.is_held != is_held:
+            log.info("held from newcomers" if is_held else "held no more", instance=instance_id)
+            instance.is_held = is_held
+            self._judged(instance)
 
     async def sleep(self, instance_id: str) -> None:
         instance = self._roster.instances.get(instance_id)

@@ -96,11 +96,12 @@ class Instance:
     sink_ns: int | None = None  # when, asleep, it goes to the deepest rung
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
     is_unhealthy: bool = False  # its health check fails: no new requests
+    is_held: bool = False  # another one needs its card: no new requests until that one had its turn
 
     @property
     def is_good(self) -> bool:
         """Whether a new request may go to it."""
-        return not (self.is_doubtful or self.is_unhealthy)
+        return not (self.is_doubtful or self.is_unhealthy or self.is_held)
 
     @property
     def concurrency(self) -> int:

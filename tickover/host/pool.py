@@ -85,7 +85,7 @@ class ReservedPool:
         self._clock = clock or SystemClock()
         self._on_change = on_change or (lambda: None)
         self._settings = settings or PoolSettings()
-        found = (ProcessRuntime(),) if runtimes is None else tuple(runtimes)
+        found = (ProcessRuntime(str(data_dir.resolve())),) if runtimes is None else tuple(runtimes)
         self._runtimes: dict[str, Runtime] = {runtime.name: runtime for runtime in found}
         self._around = Surroundings(self._runtimes, dict(nas), data_dir, self._clock, self._settings)
         self._roster = Roster()
@@ -97,6 +97,7 @@ class ReservedPool:
             self._clock,
             self._settings,
             self._happened,
+            self._judged,
             self._noted,
             self._next_change,
         )

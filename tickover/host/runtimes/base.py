@@ -55,17 +55,22 @@ class Condition(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How an instance ended; both None when nobody could see it."""
+    """How an instance ended; both None when nobody could see it. why: what the kernel has killed it, or one
+    of its processes, for; empty if it has not."""
 
     code: int | None = None
     signal: str | None = None
+    why: str = ""
 
     def __str__(self) -> str:
+        if self.signal == "SIGKILL" and self.why:
+            return f"killed: {self.why}"
+        after = f", after one of its processes was killed: {self.why}" if self.why else ""
         if self.signal is not None:
-            return f"killed by {self.signal}"
+            return f"killed by {self.signal}{after}"
         if self.code is not None:
-            return f"exited with code {self.code}"
-        return "ended with an exit status that this host could not see"
+            return f"exited with code {self.code}{after}"
+        return f"ended with an exit status that this host could not see{after}"
 
 
 @dataclass(eq=False)
