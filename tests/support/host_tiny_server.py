@@ -86,6 +86,9 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/chat/completions":
             self.server.awake.wait()
             self.server.chats += 1
+            given = json.loads(body or b"{}")
+            if given.get("stream"):
+                return self.stream_chat(given.get("max_tokens", 3))
             self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
         else:
             self.answer({"path": self.path, "bytes": len(body)})
@@ -146,6 +149,19 @@ class Handler(BaseHTTPRequestHandler):
                 return ({"errno": error.errno},)
             return ({"errno": 0},)
         return ({"error": "no such path"}, 404)
+
+    def stream_chat(self, count):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in range(count):
+            drawn = {"token": f"t{number}", "logprob": -0.5}
+            chunk = {"choices": [{"delta": {"content": drawn["token"]}, "logprobs": {"content": [drawn]}}]}
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            self.wfile.flush()
+        self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
 
     def stream(self, count):
         self.send_response(200)

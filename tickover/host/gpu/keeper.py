@@ -203,7 +203,9 @@ class Keeper:
 
     async def wake(self, instance_id: str, up: Up, seconds: float) -> Brought:
         """Bring one up that is asleep or deep; up thaws it and wakes its engine."""
-        if self._deep.may_be(instance_id) and self._book.ledger.holdings[instance_id].tier is not Tier.DEEP:
+        former = self._book.ledger.holdings[instance_id]
+        # One that is moving is on its way down by this host's word: `_bring` waits for the end of that.
+        if self._deep.may_be(instance_id) and former.tier is not Tier.DEEP and not former.is_moving:
             try:  # a former host ended in the middle of a checkpoint
                 await self._deep.restore(instance_id)
             except StepFailed as error:
