@@ -136,7 +136,7 @@ class ProcessRuntime:
         return Condition.FROZEN if is_frozen else Condition.RUNNING
 
     def members(self, instance_id: str, ref: str) -> Collection[int]:
-        return [member.pid for member in procfs.members(procfs.parse_identity(ref), instance_id)]
+        return _members(procfs.parse_identity(ref), instance_id, self._cgroups.of(ref))
 
     def watch(self, ref: str, on_exit: Callable[[ExitStatus], None]) -> Callable[[], None]:
         identity = procfs.parse_identity(ref)
