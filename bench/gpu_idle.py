@@ -42,11 +42,12 @@ COLUMNS = (
     "head_seconds", "token_seconds", "waited_ms", "idle_card_mib", "card_mib", "rss_mib", "available_mib",
 )  # fmt: skip
 GROWING = ("rss_mib", "card_mib", "idle_card_mib", "available_mib")
+# Long enough asleep for a swap back before the driver's checkpoint begins, which a wake has to wait for.
 BIG = Wanted(
-    "big-a", "qwen3-8b", "fc.gpu.ada.1", 65536, share=0.5, linger_seconds=0.5, deep_after_seconds=2.2
+    "big-a", "qwen3-8b", "fc.gpu.ada.1", 65536, share=0.5, linger_seconds=0.5, deep_after_seconds=3.6
 )
 SMALL = Wanted(
-    "small", "qwen3-0.6b", "fc.gpu.tesla.1", 16384, share=0.15, linger_seconds=0.3, deep_after_seconds=0.5
+    "small", "qwen3-0.6b", "fc.gpu.tesla.1", 32768, share=0.15, linger_seconds=0.3, deep_after_seconds=0.5
 )
 
 

@@ -25,7 +25,7 @@ from tickover.paths import host_dir
 
 MOUNT: Final = "/mnt/models"
 START_SECONDS: Final = 420
-_CPU: Final = 8  # comes with an ada card
+_CPU: Final = 16  # comes with any card
 
 
 @dataclass(frozen=True, slots=True)

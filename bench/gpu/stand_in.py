@@ -8,25 +8,41 @@ Run as a program: ``python -m bench.gpu.stand_in HOME`` serves until it is told 
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from tests.support.host_gpu_machine import Machine
-
 from tickover.host import main as host_main
 from tickover.host.daemon import HostInfo, host_status
 from tickover.host.gpu.ledger import Rules
+from tickover.host.gpu.simulated import SimulatedCheckpointer
 from tickover.host.pool import ReservedPool
 from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.server import HostPool, HostSettings, PoolNeeds
 from tickover.paths import host_dir
 
+_T = TypeVar("_T")
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 SERVER: Final = ROOT / "tests/support/host_tiny_server.py"
 START_SECONDS: Final = 20.0
+# As long as on a real card, so that what happens at the same time there does so here.
+STEP_SECONDS: Final = 0.4
+DRIVER_SECONDS: Final = {"checkpoint": 1.6, "restore": 1.7}
+
+
+class SlowCheckpointer(SimulatedCheckpointer):
+    """Takes its time."""
+
+    async def _do(self, verb: str, pid: int, call: Callable[[], _T]) -> _T:
+        await asyncio.sleep(DRIVER_SECONDS.get(verb, 0.0))
+        return await super()._do(verb, pid, call)
 
 
 def machine(home: Path) -> Machine:
@@ -38,7 +54,8 @@ def machine(home: Path) -> Machine:
 
 def words(home: Path, share: float) -> list[str]:
     """A server's, after the interpreter."""
-    return [str(SERVER), "--port", "${port}", *machine(home).arguments(awake_gib=round(80 * share))]
+    given = machine(home).arguments(awake_gib=round(80 * share))
+    return [str(SERVER), "--port", "${port}", "--step-seconds", f"{STEP_SECONDS:g}", *given]
 
 
 def start(home: Path) -> HostInfo:
@@ -55,7 +72,8 @@ def start(home: Path) -> HostInfo:
 
 
 def _make_pool(needs: PoolNeeds) -> HostPool:
-    gpus = machine(needs.data_dir.parent).gpus()
+    simulated = machine(needs.data_dir.parent)
+    gpus = replace(simulated.gpus(), checkpointer=SlowCheckpointer(simulated.driver))
     runtimes = (ProcessRuntime(),)
     return ReservedPool(
         needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes, gpus=gpus

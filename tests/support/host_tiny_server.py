@@ -78,6 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.sleeps and action in ("/sleep", "/wake_up"):
             print(f"told to {action[1:]}", flush=True)
             asleep = action == "/sleep"
+            time.sleep(self.server.step_seconds)
             if self.server.vram is not None and not self.server.vram.take(asleep):
                 self.answer({"error": "CUDA Error: out of memory"}, 500)
                 return
@@ -88,8 +89,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.chats += 1
             given = json.loads(body or b"{}")
             if given.get("stream"):
-                return self.stream_chat(given.get("max_tokens", 3))
-            self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
+                self.stream_chat(given.get("max_tokens", 3))
+            else:
+                self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
         else:
             self.answer({"path": self.path, "bytes": len(body)})
 
@@ -185,6 +187,7 @@ def main():
     parser.add_argument("--no-models", action="store_true")
     parser.add_argument("--mute", action="store_true", help="never listen")
     parser.add_argument("--sleeps", action="store_true")
+    parser.add_argument("--step-seconds", type=float, default=0.0, help="how long a sleep or a wake takes")
     parser.add_argument("--vram")
     for name in ("--vram-bytes", "--residue-bytes", "--vram-total"):
         parser.add_argument(name, type=int, default=0)
@@ -206,6 +209,7 @@ def main():
     server = ThreadingHTTPServer(("127.0.0.1", given.port), Handler)
     server.daemon_threads = True
     server.chats = 0
+    server.step_seconds = given.step_seconds
     server.busy, server.sleeps, server.awake = 0.0, given.sleeps, threading.Event()
     server.awake.set()
     server.vram = vram
