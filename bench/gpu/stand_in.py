@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.host_gpu_machine import Machine
-
 from tickover.host import main as host_main
 from tickover.host.daemon import HostInfo, host_status
 from tickover.host.gpu.ledger import Rules

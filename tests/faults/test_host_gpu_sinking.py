@@ -1,4 +1,4 @@
-"""A request that meets an instance while the driver takes it: it waits for the end of that, and loses nothing."""
+"""A request that meets an instance while the driver takes it waits for the end of that, and is not lost."""
 
 from __future__ import annotations
 

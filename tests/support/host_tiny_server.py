@@ -88,7 +88,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.chats += 1
             given = json.loads(body or b"{}")
             if given.get("stream"):
-                return self.stream_chat(given.get("max_tokens", 3))
+                self.stream_chat(given.get("max_tokens", 3))
+                return
             self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
         else:
             self.answer({"path": self.path, "bytes": len(body)})

@@ -1,7 +1,7 @@
 """Which image a spec was first started with, kept on disk: a tag may name another one tomorrow.
 
-Owns: the file `images.json` of a host. Promises: a pin is on disk when `__setitem__` returns, whatever ends the
-host; a file that cannot be read is told and begun anew. Never: asks a registry.
+Owns: the file `images.json` of a host. Promises: a pin is on disk when `__setitem__` returns, whatever
+ends the host; a file that cannot be read is told and begun anew. Never: asks a registry.
 """
 
 from __future__ import annotations
