@@ -39,6 +39,12 @@ class Deepest(Enum):
     NONE = "none"  # it goes on running
     FREEZE = "freeze"  # no processor
     SLEEP = "sleep"  # the model server gives up its GPU memory, then no processor
+    CHECKPOINT = "checkpoint"  # the driver takes all that is left of its GPU memory too
+
+    def includes(self, rung: Deepest) -> bool:
+        """Whether going down this far goes through a rung."""
+        rungs = list(Deepest)
+        return rungs.index(rung) <= rungs.index(self)
 
 
 class BillingClass(Enum):
@@ -57,6 +63,8 @@ class DesiredPool:
     revision: changes whenever a new instance is needed (LATEST edited, alias moved, idle switch flipped).
     target: instances that should be up now, schedules applied.
     idle_enabled: alwaysAllocateGPU/CPU false: instances freeze when nothing is in flight.
+    expected_ns: wall-clock times around now at which a schedule asks for instances: the last one and the
+    next one. Empty if nobody wants to be awake for them.
     """
 
     function_name: str
@@ -66,6 +74,7 @@ class DesiredPool:
     spec: Function
     target: int
     idle_enabled: bool
+    expected_ns: tuple[int, ...] = ()
 
 
 class Registry(Protocol):
@@ -135,6 +144,16 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Woken:
+    """What a wake without a request has done. woke: instances that were idle and are not; failed: those that
+    ended instead; awake: all of the pool that serve now."""
+
+    woke: int
+    failed: int
+    awake: int
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRow:
     """Metered time of one (function, version, class), with the spec it is priced by. Durations in ns."""
 
@@ -174,8 +193,8 @@ class Pool(Protocol):
         """The request is over (failed: the instance could not be reached or broke the connection)."""
         ...
 
-    async def wake(self, function_name: str, qualifier: str) -> int:
-        """Wake the idle instances of a pool; how many are awake then."""
+    async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
+        """Wake the idle instances of a pool (at most `count`); they go idle again as after a request."""
         ...
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from tickover.host.admission import idle_first
 from tickover.host.adoption import GONE_REASON, STRANDED_REASON, adopted_state
 from tickover.host.clock import SECOND_NS, Clock, SystemClock
 from tickover.host.desk import Desk
@@ -34,13 +35,14 @@ from tickover.host.model import (
     Refused,
     Registry,
     UsageRow,
+    Woken,
 )
 from tickover.host.roster import Roster
 from tickover.host.runtimes import logs
 from tickover.host.runtimes.base import Condition, Runtime, RuntimeFailed
 from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.scheduler import Start, Tell, decide
-from tickover.host.states import LIVING, SERVING, UP, Effect, Event, step
+from tickover.host.states import ENDING, LIVING, SERVING, UP, Effect, Event, step
 from tickover.host.works import Surroundings, Works
 
 __all__ = ["PoolSettings", "ReservedPool"]
@@ -211,7 +213,12 @@ class ReservedPool:
         self._refresh()
         roster, now = self._roster, self._clock.mono_ns()
         decision = decide(
-            roster.pools.values(), roster.instances.values(), roster.crashes, now, self._settings
+            roster.pools.values(),
+            roster.instances.values(),
+            roster.crashes,
+            now,
+            self._settings,
+            wall_ns=self._clock.wall_ns(),
         )
         for effect in decision.effects:
             match effect:
@@ -367,20 +374,22 @@ class ReservedPool:
 
     # -- pools -----------------------------------------------------------------------------------------
 
-    async def wake(self, function_name: str, qualifier: str) -> int:
+    async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
         self._refresh()
         key = PoolKey(function_name, qualifier)
         if key not in self._roster.pools:
             raise Refused(404, "ProvisionConfigNotFound", f"{key} has no reserved instances")
-        asked: set[str] = set()
+        asked: dict[str, Instance] = {}
         while True:
-            for instance in list(self._roster.of(key)):
-                if instance.state is InstanceState.IDLE and instance.instance_id not in asked:
-                    asked.add(instance.instance_id)
+            for instance in idle_first(self._roster.of(key), self._roster.revision(key)):
+                if instance.instance_id not in asked and (count is None or len(asked) < count):
+                    asked[instance.instance_id] = instance
                     self._happened(instance, Event.WAKE_ASKED)
             states = [instance.state for instance in self._roster.of(key)]
-            if InstanceState.WAKING not in states and InstanceState.SUSPENDING not in states:
-                return sum(state in SERVING for state in states)
+            more = InstanceState.SUSPENDING in states and (count is None or len(asked) < count)
+            if InstanceState.WAKING not in states and not more:
+                failed = sum(instance.state in ENDING for instance in asked.values())
+                return Woken(len(asked) - failed, failed, sum(state in SERVING for state in states))
             await self._next_change()
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:
