@@ -30,7 +30,7 @@ class IdleArgs:
     """None: the host's own setting. For a host only; on the cloud the platform decides.
 
     linger_seconds: empty for so long before an instance goes idle. deepest: how far down it goes then.
-    deep_after_seconds: idle for so long before it goes further down than `sleep`. wake_ahead_seconds: woken
+    deep_after_seconds: asleep for so long before its checkpoint. wake_ahead_seconds: woken
     so long before each scheduled action. max_age_seconds: an older one is replaced when it is empty.
     """
 

@@ -181,6 +181,9 @@ class FakeRuntime:
         record(handle)
         return handle
 
+    def members(self, instance_id: str, ref: str) -> Collection[int]:
+        return ()
+
     def condition(self, ref: str) -> Condition:
         return self.processes[ref].condition if ref in self.processes else Condition.GONE
 

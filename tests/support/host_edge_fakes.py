@@ -101,6 +101,9 @@ class FakePool:
     def runtimes(self) -> Mapping[str, str]:
         return {"process": "fake"}
 
+    def gpus(self) -> tuple[str, ...]:
+        return ("no GPU: none was looked for",)
+
 
 def registry_with(
     path: Path, *, trigger: dict[str, object] | None = None, function: Mapping[str, object] | None = None

@@ -69,12 +69,6 @@ def test_a_long_value_is_cut():
     assert len(problem) < 200
 
 
-def test_a_deeper_rung_includes_those_before_it():
-    rungs = list(Deepest)
-    for depth, rung in enumerate(rungs):
-        assert [rung.includes(other) for other in rungs] == [n <= depth for n in range(len(rungs))]
-
-
 def test_the_components_know_every_setting_by_the_same_names_and_words():
     assert set(FIELDS.values()) == set(VARIABLES)
     assert set(FIELDS) | {"enabled"} == set(IdleConfig.model_fields)

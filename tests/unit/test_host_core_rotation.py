@@ -11,7 +11,7 @@ from tests.support.host_core_bench import run_on_bench
 from tickover.host.clock import SECOND_NS
 from tickover.host.instance import Crashes, PoolKey, PoolSettings
 from tickover.host.model import InstanceState as S
-from tickover.host.scheduler import Start, Tell, decide
+from tickover.host.scheduler import Start, Tell, decide, in_the_way
 from tickover.host.states import LIVING, UP, Event
 
 AGE = 3600
@@ -95,6 +95,23 @@ def test_a_replacement_that_fails_is_tried_again_later_and_the_old_one_serves():
     crashes = {(key, "r1"): Crashes(3, NOW, "why", True)}
     waiting = decided(one(S.IDLE), crashes=crashes)
     assert (waiting.to_text(), waiting.next_ns) == ("", NOW + 2 * SECOND_NS)
+
+
+def test_where_there_is_no_room_for_both_the_replacement_may_end_the_old_one_first():
+    pool = pool_of(SPEC, target=2)
+    old, young, busy = one(S.IDLE, "i-old"), one(S.IDLE, "i-young", NOW), one(S.BUSY, "i-busy")
+    starting = one(S.CREATING, "i-new", NOW)
+
+    def ended(*there, pool=pool, starting=starting):
+        return [i.instance_id for i in in_the_way(pool, [*there, starting], starting, NOW)]
+
+    assert ended(old, young) == ["i-old"]
+    assert ended(busy, young) == []
+    assert ended(old) == [], "it is no replacement: the pool wants both"
+    former = replace(young, revision="r0")
+    assert ended(old, former) == ["i-young"], "former revisions first"
+    late = replace(starting, revision="r0")
+    assert ended(late, pool=pool_of(SPEC, target=0), starting=late) == []
 
 
 INSTANCES = st.lists(

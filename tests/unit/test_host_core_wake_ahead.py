@@ -73,6 +73,15 @@ def test_without_the_setting_or_the_idle_switch_nobody_is_woken():
     assert decided(S.IDLE, (1,), idle=False).to_text() == ""
 
 
+def test_one_that_had_to_give_its_place_away_is_not_woken_for_the_same_moment_again():
+    pool = pool_of(SPEC, expected=(WALL + 10 * SECOND_NS,))
+    begin = MONO - (AHEAD - 10) * SECOND_NS
+    for woken, again in ((0, True), (begin - 1, True), (begin, False), (MONO, False)):
+        instance = replace(an_instance(S.IDLE), spec=SPEC, wake_mono_ns=woken)
+        decision = decide([pool], [instance], {}, MONO, SETTINGS, wall_ns=WALL)
+        assert decision.to_text() == ("wake_asked i-1" if again else "")
+
+
 def test_one_that_goes_anyway_is_not_woken():
     pool = pool_of(SPEC, target=1, expected=(WALL + SECOND_NS,))
     both = [replace(an_instance(S.IDLE, name=f"i-{n}", empty=n), spec=SPEC) for n in (1, 2)]

@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ _INSTANCE_ID = re.compile(r"[\w.-]{1,128}\Z")
 
 @dataclass(frozen=True, slots=True)
 class AdminContext:
-    """What the admin API may ask. runtimes: name and note of each driver of this host."""
+    """What the admin API may ask. runtimes: name and note of each driver of this host. gpus: a line each."""
 
     registry: ObjectRegistry
     pool: Pool
@@ -42,6 +42,7 @@ class AdminContext:
     started_ns: int
     version: str
     runtimes: Callable[[], Mapping[str, str]]
+    gpus: Callable[[], Sequence[str]]
     shutdown: Callable[[bool], None]  # keep instances?
 
 
@@ -88,6 +89,7 @@ class Admin:
                 "functions": [row.name for row in context.registry.select(Kind.FUNCTION)],
                 "instances": len(live),
                 "runtimes": dict(context.runtimes()),
+                "gpus": list(context.gpus()),
             }
         )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tickover.host import modelserver
+from tickover.host.instance import SLEEPING
 from tickover.host.model import Deepest
 from tickover.host.modelserver import ServerRefused
 from tickover.host.runtimes.base import Condition, Runtime, RuntimeFailed
@@ -80,7 +81,7 @@ async def suspend(place: Place, deepest: Deepest) -> Suspended:
         return Suspended(Deepest.NONE)
     trouble = ""
     has_slept = False
-    if deepest is Deepest.SLEEP:
+    if deepest in SLEEPING:
         has_slept, trouble = await _sleep(place)
         if trouble and not has_slept and await _has_work(place):
             return Suspended(Deepest.NONE, trouble)

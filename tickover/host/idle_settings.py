@@ -36,8 +36,8 @@ _SHOWN_CHARACTERS: Final = 40
 class IdleSettings:
     """None: not said.
 
-    linger_seconds: empty for so long before it goes down. deepest: how far down. deep_after_seconds: idle for
-    so long before it goes down as far as it may. wake_ahead_seconds: awake for so long before a scheduled
+    linger_seconds: empty for so long before it goes down. deepest: how far down. deep_after_seconds:
+    asleep for so long before the driver takes the rest. wake_ahead_seconds: awake so long before a scheduled
     action. max_age_seconds: older than that, it is replaced when it is empty.
     """
 

@@ -14,6 +14,8 @@ from tickover.host.clock import SECOND_NS, seconds_ns
 from tickover.host.idle_settings import idle_settings
 from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView
 
+SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class PoolKey:
@@ -30,13 +32,15 @@ class PoolKey:
 class PoolSettings:
     """The times and bounds of all pools of a host.
 
-    deepest: how far down an idle instance goes, if it can. linger_seconds: empty for so long before an
-    instance is suspended. What a function says of both overrides it (`idle_settings`). drain_max_seconds: a
-    retired instance with requests is stopped after so long (or its function's timeout, if shorter).
-    stable_seconds: up for so long ends a back-off.
+    deepest: how far down an idle instance goes, if it can. deep_after_seconds: asleep for so long before the
+    driver takes the rest, None: only when another instance needs its card. linger_seconds: empty for so long
+    before an instance is suspended. What a function says of these overrides them (`idle_settings`).
+    drain_max_seconds: a retired instance with requests is stopped after so long (or its function's timeout,
+    if shorter). stable_seconds: up for so long ends a back-off.
     """
 
-    deepest: Deepest = Deepest.SLEEP
+    deepest: Deepest = Deepest.CHECKPOINT
+    deep_after_seconds: float | None = None
     linger_seconds: float = 2.0
     start_deadline_seconds: float = 120.0
     wake_deadline_seconds: float = 5.0
@@ -82,6 +86,10 @@ class Instance:
     reason: str = ""
     can_sleep: bool | None = None  # its server can give up its GPU memory; None: nobody has asked yet
     rung: Deepest = Deepest.NONE  # how far down it is
+    cards: tuple[str, ...] = ()  # the UUIDs of its GPUs
+    can_deep: bool = False  # the driver may checkpoint it
+    deep_pids: tuple[int, ...] = ()  # its processes that the driver may have
+    sink_ns: int | None = None  # when, asleep, it goes to the deepest rung
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
     is_unhealthy: bool = False  # its health check fails: no new requests
 
@@ -156,10 +164,17 @@ def max_age_ns(spec: Function) -> int | None:
     return None if seconds is None else seconds_ns(seconds)
 
 
+def deep_after_ns(spec: Function, settings: PoolSettings) -> int | None:
+    """How long an instance asleep keeps what that leaves on its cards; None: until another needs them."""
+    given = idle_settings(spec.environment_variables).deep_after_seconds
+    seconds = settings.deep_after_seconds if given is None else given
+    return None if seconds is None else seconds_ns(seconds)
+
+
 def may_sleep(instance: Instance, settings: PoolSettings) -> bool:
     """False where its server cannot sleep, or must not."""
-    deepest = deepest_of(instance.spec, settings) if instance.idle_enabled else Deepest.NONE
-    return deepest.includes(Deepest.SLEEP) and instance.can_sleep is not False
+    wants = instance.idle_enabled and deepest_of(instance.spec, settings) in SLEEPING
+    return wants and instance.can_sleep is not False
 
 
 def drain_ns(spec: Function, settings: PoolSettings) -> int:

@@ -56,6 +56,7 @@ async def _serve(host: Host, announce: Announce) -> None:
 
 def make_pool(needs: PoolNeeds) -> HostPool:
     """The real pool."""
+    from tickover.host.cards import find_gpus
     from tickover.host.pool import ReservedPool  # the drivers it loads are slow to import
     from tickover.host.runtimes.docker import DockerRuntime
     from tickover.host.runtimes.docker_config import DockerSettings, engine_address
@@ -63,7 +64,9 @@ def make_pool(needs: PoolNeeds) -> HostPool:
 
     docker = DockerRuntime(DockerSettings(str(needs.data_dir.resolve()), engine_address(os.environ)))
     runtimes = (ProcessRuntime(), docker)
-    return ReservedPool(needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes)
+    return ReservedPool(
+        needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes, gpus=find_gpus()
+    )
 
 
 def configure_log() -> None:

@@ -39,12 +39,7 @@ class Deepest(Enum):
     NONE = "none"  # it goes on running
     FREEZE = "freeze"  # no processor
     SLEEP = "sleep"  # the model server gives up its GPU memory, then no processor
-    CHECKPOINT = "checkpoint"  # the driver takes all that is left of its GPU memory too
-
-    def includes(self, rung: Deepest) -> bool:
-        """Whether going down this far goes through a rung."""
-        rungs = list(Deepest)
-        return rungs.index(rung) <= rungs.index(self)
+    CHECKPOINT = "checkpoint"  # the driver takes what the server has left, later or when others need it
 
 
 class BillingClass(Enum):
@@ -104,7 +99,7 @@ class InstanceView:
     created_ns: int
     destroyed_ns: int | None = None
     reason: str = ""  # why it failed or stopped
-    rung: str = "none"  # how far down the idle ladder it is: none, freeze, sleep
+    rung: str = "none"  # how far down the idle ladder it is: none, freeze, sleep, checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +140,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """What a wake without a request has done. woke: instances that were idle and are not; failed: those that
-    ended instead; awake: all of the pool that serve now."""
+    """What a wake without a request has done. woke: instances that were idle; failed: those that are still
+    idle, for want of room, or have ended instead; awake: all of the pool that serve now."""
 
     woke: int
     failed: int

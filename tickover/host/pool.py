@@ -13,20 +13,23 @@ from pathlib import Path
 
 import structlog
 
-from tickover.host.admission import idle_first
 from tickover.host.adoption import GONE_REASON, STRANDED_REASON, adopted_state
+from tickover.host.cards import CardDesk, Gpus
 from tickover.host.clock import SECOND_NS, Clock, SystemClock
 from tickover.host.desk import Desk
+from tickover.host.gpu.inventory import Inventory
 from tickover.host.instance import (
     Instance,
     PoolKey,
     PoolSettings,
+    deep_after_ns,
     linger_ns,
     may_sleep,
     new_instance,
 )
 from tickover.host.meter import Meter
 from tickover.host.model import (
+    Deepest,
     DesiredPool,
     InstanceState,
     InstanceView,
@@ -38,11 +41,12 @@ from tickover.host.model import (
     Woken,
 )
 from tickover.host.roster import Roster
-from tickover.host.runtimes import logs
-from tickover.host.runtimes.base import Condition, Runtime, RuntimeFailed
+from tickover.host.runtimes.base import Condition, Runtime
 from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.scheduler import Start, Tell, decide
-from tickover.host.states import ENDING, LIVING, SERVING, UP, Effect, Event, step
+from tickover.host.states import LIVING, SERVING, UP, Effect, Event, step
+from tickover.host.upkeep import collect_for_ever, tidy_logs
+from tickover.host.waking import wake_idle
 from tickover.host.works import Surroundings, Works
 
 __all__ = ["PoolSettings", "ReservedPool"]
@@ -52,7 +56,6 @@ log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a schedule
 _RETRY_SECONDS = 5.0
 _TIDY_BEATS = 15
-_COLLECT_SECONDS = 60.0
 _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
 _NOTED = frozenset(
     {InstanceState.DRAINING, InstanceState.STOPPING, InstanceState.FAILED, InstanceState.STOPPED}
@@ -77,6 +80,7 @@ class ReservedPool:
         on_change: Callable[[], None] | None = None,
         settings: PoolSettings | None = None,
         runtimes: Iterable[Runtime] | None = None,
+        gpus: Gpus | None = None,
     ) -> None:
         self._registry = registry
         self._db_path = db_path
@@ -87,7 +91,20 @@ class ReservedPool:
         self._runtimes: dict[str, Runtime] = {runtime.name: runtime for runtime in found}
         self._around = Surroundings(self._runtimes, dict(nas), data_dir, self._clock, self._settings)
         self._roster = Roster()
-        self._works = Works(self._around, self._happened, self._judged, self._record, self._roster.ports)
+        self._cards = CardDesk(
+            gpus or Gpus(Inventory(())),
+            self._roster,
+            self._runtimes,
+            self._around.nas,
+            self._clock,
+            self._settings,
+            self._happened,
+            self._noted,
+            self._next_change,
+        )
+        self._works = Works(
+            self._around, self._happened, self._judged, self._record, self._roster.ports, self._cards
+        )
         self._desk = Desk(self._roster, self._clock, self._settings, self._happened, self._host_of)
         self._retiring: list[tuple[str, str | None]] = []
         self._is_stale = True  # the registry has to be asked again
@@ -106,18 +123,18 @@ class ReservedPool:
         for runtime in self._runtimes.values():
             await runtime.open([ref for name, ref in left if name == runtime.name])
         self._is_open = True
-        gone = self._adopt()
+        gone = await self._adopt()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._reconcile_for_ever()),
             loop.create_task(self._beat_for_ever()),
             loop.create_task(self._sweep(gone)),
-            loop.create_task(self._collect_for_ever()),
+            loop.create_task(collect_for_ever(self._around, self._roster)),
         ]
         for task in self._tasks:
             task.add_done_callback(_tell_end)
 
-    def _adopt(self) -> list[Instance]:
+    async def _adopt(self) -> list[Instance]:
         """Take over what a former host left running; the instances that are gone."""
         gone: list[Instance] = []
         adopted: list[Instance] = []
@@ -143,6 +160,8 @@ class ReservedPool:
         self._meter.recover(adopted)
         for instance in adopted:
             self._roster.add(instance)
+        await self._cards.open(adopted)
+        for instance in adopted:
             self._works.watch(instance)
             self._works.do(_ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
             log.info("adopted", instance=instance.instance_id, state=instance.state.value, pid=instance.pid)
@@ -163,6 +182,7 @@ class ReservedPool:
             await self._stop_all()
         self._is_open = False
         await self._works.abandon()
+        await self._cards.close()
         for runtime in self._runtimes.values():
             await runtime.close()
         self._meter.close()
@@ -183,6 +203,10 @@ class ReservedPool:
     def runtimes(self) -> Mapping[str, str]:
         """Runtime name → how it isolates instances here."""
         return {name: runtime.describe() for name, runtime in self._runtimes.items()}
+
+    def gpus(self) -> tuple[str, ...]:
+        """Lines for a person: the cards of this machine, or why it has none."""
+        return self._cards.describe()
 
     # -- loops -----------------------------------------------------------------------------------------
 
@@ -253,28 +277,8 @@ class ReservedPool:
             self._meter.beat()
             beats += 1
             if beats % _TIDY_BEATS == 0:
-                self._tidy_logs()
+                tidy_logs(self._around, self._roster)
                 self._roster.forgive(self._clock.mono_ns(), self._settings)
-
-    async def _collect_for_ever(self) -> None:
-        """End what this host has made and lost: it was killed in the middle of a start, or a stop failed."""
-        while True:
-            for runtime in self._runtimes.values():
-                claimed = {i.ref for i in self._roster.instances.values() if i.runtime == runtime.name}
-                try:
-                    await runtime.collect(claimed)
-                except RuntimeFailed as error:
-                    log.debug("nothing could be collected", runtime=runtime.name, why=error.reason)
-            await self._clock.sleep(_COLLECT_SECONDS)
-
-    def _tidy_logs(self) -> None:
-        living = set(self._roster.instances)
-        try:
-            for instance_id in living:
-                logs.cut(self._around.log_path(instance_id), self._settings.log_max_bytes)
-            logs.tidy(self._around.log_dir, living, self._settings.logs_kept)
-        except OSError as error:
-            log.warning("logs could not be tidied", error=str(error))
 
     # -- the one place where state changes -------------------------------------------------------------
 
@@ -313,13 +317,19 @@ class ReservedPool:
                 log.info("ready", instance=instance.instance_id, pool=str(instance.key), took_ms=took_ms)
             case Event.EMPTIED | Event.WOKEN | Event.FREEZE_FAILED:
                 instance.empty_mono_ns = now
+            case Event.FROZEN if instance.can_deep and instance.rung is Deepest.SLEEP:
+                after = deep_after_ns(instance.spec, self._settings)
+                instance.sink_ns = instance.sink_ns if after is None else now + after
             case Event.WAKE_ASKED:
-                instance.wake_mono_ns = now
+                instance.wake_mono_ns, instance.sink_ns = now, None
+            case Event.SINK:
+                instance.sink_ns = None
             case Event.RETIRED:
                 instance.drain_mono_ns = now
 
     def _changed(self, instance: Instance, event: Event) -> None:
         self._desk.pump(instance.key)
+        self._cards.nudge()
         if not self._can_wait(instance, event):
             self._kicked.set()
         for watcher in self._watchers:
@@ -353,6 +363,10 @@ class ReservedPool:
     def _record(self, instance: Instance) -> None:
         self._meter.insert(instance)
 
+    def _noted(self, instance: Instance) -> None:
+        self._meter.note(instance)
+        self._on_change()
+
     def _host_of(self, instance: Instance) -> str:
         return self._runtimes[instance.runtime].host
 
@@ -379,18 +393,7 @@ class ReservedPool:
         key = PoolKey(function_name, qualifier)
         if key not in self._roster.pools:
             raise Refused(404, "ProvisionConfigNotFound", f"{key} has no reserved instances")
-        asked: dict[str, Instance] = {}
-        while True:
-            for instance in idle_first(self._roster.of(key), self._roster.revision(key)):
-                if instance.instance_id not in asked and (count is None or len(asked) < count):
-                    asked[instance.instance_id] = instance
-                    self._happened(instance, Event.WAKE_ASKED)
-            states = [instance.state for instance in self._roster.of(key)]
-            more = InstanceState.SUSPENDING in states and (count is None or len(asked) < count)
-            if InstanceState.WAKING not in states and not more:
-                failed = sum(instance.state in ENDING for instance in asked.values())
-                return Woken(len(asked) - failed, failed, sum(state in SERVING for state in states))
-            await self._next_change()
+        return await wake_idle(self._roster, key, count, self._clock, self._happened, self._next_change)
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:
         entry = (function_name, qualifier)

@@ -72,12 +72,12 @@ def decide(
     wall_ns: int,
 ) -> Decision:
     """All effects that are due now. now_ns: monotonic; wall_ns: the same moment by the clock of schedules."""
-    there = sorted(instances, key=lambda i: (i.created_mono_ns, i.instance_id))
+    there = sorted(instances, key=_by_age)
     effects: list[Do] = []
     times: list[int] = []
     wanted = {PoolKey(pool.function_name, pool.qualifier): pool for pool in pools}
     room = settings.max_starting - sum(i.state in STARTING for i in there)
-    held: set[PoolKey] = set()
+    held: dict[PoolKey, int] = {}  # since when
     for key in sorted(wanted):
         of_pool = [i for i in there if i.key == key]
         pool = wanted[key]
@@ -88,8 +88,9 @@ def decide(
         times.extend(look)
         aged, birthdays = _aged(pool, of_pool, now_ns)
         effects.extend(_retirements(pool, of_pool, aged))
-        is_held, edges = _held(pool, now_ns, wall_ns, settings)
-        held |= {key} if is_held else set()
+        since, edges = _held(pool, now_ns, wall_ns, settings)
+        if since is not None:
+            held[key] = since
         times += [*birthdays, *edges]
     for instance in there:
         if instance.key not in wanted and instance.state in LIVING:
@@ -98,9 +99,12 @@ def decide(
     for instance in there:
         if instance.instance_id in retired:
             continue
-        if instance.key in held and instance.state in _RESTING:
-            if instance.state is InstanceState.IDLE:
-                effects.append(Tell(instance.instance_id, Event.WAKE_ASKED))
+        since = held.get(instance.key)
+        if since is not None and instance.state is InstanceState.READY:
+            continue
+        # Once: where another one needs its card meanwhile, they would wake each other's places away in turns.
+        if since is not None and instance.state is InstanceState.IDLE and instance.wake_mono_ns < since:
+            effects.append(Tell(instance.instance_id, Event.WAKE_ASKED))
             continue
         effects.extend(_due(instance, now_ns, settings))
         times.extend(_deadlines(instance, settings))
@@ -151,6 +155,24 @@ def _may_replace(pool: DesiredPool, of_pool: list[Instance], aged: list[Instance
     return at_rest and len(of_pool) == pool.target
 
 
+def in_the_way(
+    pool: DesiredPool, of_pool: Iterable[Instance], starting: Instance, now_ns: int
+) -> tuple[Instance, ...]:
+    """Whom a starting instance replaces, for where there is no room for both: all of former revisions, or the
+    old one whose replacement it is, if that has nothing to do."""
+    there = sorted(of_pool, key=_by_age)
+    former = tuple(i for i in there if i.revision != starting.revision)
+    living = sum(i.state in LIVING and i.revision == starting.revision for i in there)
+    aged = [i for i in _aged(pool, there, now_ns)[0] if i.state in _RESTING]
+    if former or not aged or starting.revision != pool.revision or living <= pool.target:
+        return former
+    return (min(aged, key=_worth),)
+
+
+def _by_age(instance: Instance) -> tuple[int, str]:
+    return instance.created_mono_ns, instance.instance_id
+
+
 def _retirements(pool: DesiredPool, of_pool: list[Instance], aged: list[Instance]) -> Iterator[Tell]:
     """Who goes: former revisions once the new one is up, who is too many, who has been replaced."""
     living = [i for i in of_pool if i.state in LIVING]
@@ -192,17 +214,20 @@ def _worth(instance: Instance) -> tuple[int, int, int, str]:
     return (_WORTH[instance.state], instance.in_flight, instance.empty_mono_ns, instance.instance_id)
 
 
-def _held(pool: DesiredPool, now_ns: int, wall_ns: int, settings: PoolSettings) -> tuple[bool, list[int]]:
-    """Whether a pool's instances have to be awake now for what a schedule asks, and when that changes.
+def _held(
+    pool: DesiredPool, now_ns: int, wall_ns: int, settings: PoolSettings
+) -> tuple[int | None, list[int]]:
+    """Since when a pool's instances have to be awake for what a schedule asks, and when that changes.
 
     From `wake_ahead` before it until they have lingered after it.
     """
     ahead = wake_ahead_ns(pool.spec)
     if not ahead or not pool.idle_enabled:
-        return False, []
+        return None, []
     offset = now_ns - wall_ns
     windows = [(at + offset - ahead, at + offset + linger_ns(pool.spec, settings)) for at in pool.expected_ns]
-    return any(begin <= now_ns < end for begin, end in windows), [t for pair in windows for t in pair]
+    since = min((begin for begin, end in windows if begin <= now_ns < end), default=None)
+    return since, [t for pair in windows for t in pair]
 
 
 def _due(instance: Instance, now_ns: int, settings: PoolSettings) -> Iterator[Tell]:
@@ -211,6 +236,8 @@ def _due(instance: Instance, now_ns: int, settings: PoolSettings) -> Iterator[Te
         return
     if instance.state is InstanceState.READY:
         yield Tell(instance.instance_id, Event.LINGERED)
+    elif instance.state is InstanceState.IDLE:
+        yield Tell(instance.instance_id, Event.SINK)
     else:
         yield Tell(instance.instance_id, Event.DRAINED, "its last requests took too long")
 
@@ -219,6 +246,8 @@ def _deadlines(instance: Instance, settings: PoolSettings) -> list[int]:
     goes_idle = instance.idle_enabled and deepest_of(instance.spec, settings) is not Deepest.NONE
     if instance.state is InstanceState.READY and goes_idle:
         return [instance.empty_mono_ns + linger_ns(instance.spec, settings)]
+    if instance.state is InstanceState.IDLE and instance.sink_ns is not None:
+        return [instance.sink_ns]
     if instance.state is InstanceState.DRAINING:
         return [instance.drain_mono_ns + drain_ns(instance.spec, settings)]
     return []

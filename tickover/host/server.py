@@ -48,6 +48,8 @@ class HostPool(Pool, Protocol):
 
     def runtimes(self) -> Mapping[str, str]: ...
 
+    def gpus(self) -> tuple[str, ...]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class PoolNeeds:
@@ -226,6 +228,7 @@ class Host:
                 started_ns=started_ns,
                 version=host_version(),
                 runtimes=pool.runtimes,
+                gpus=pool.gpus,
                 shutdown=self.request_stop,
             )
         )

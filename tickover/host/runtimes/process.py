@@ -111,6 +111,9 @@ class ProcessRuntime:
             return Condition.GONE
         return Condition.FROZEN if stat.is_stopped else Condition.RUNNING
 
+    def members(self, instance_id: str, ref: str) -> Collection[int]:
+        return [member.pid for member in procfs.members(procfs.parse_identity(ref), instance_id)]
+
     def watch(self, ref: str, on_exit: Callable[[ExitStatus], None]) -> Callable[[], None]:
         identity = procfs.parse_identity(ref)
         loop = asyncio.get_running_loop()
