@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import pulumi
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from tickover.fc.gpu import CATALOGUE
+from tickover.host.idle_settings import SECONDS, idle_problems
 
 from .configerrors import as_config_error, config_error, suggest
 from .domain import is_domain_name
 from .function import AuthArgs, GpuArgs
+from .idle import VARIABLES, IdleArgs, Rung
 from .image import RegistryImageArgs, named_reference
 from .presets import PRESETS
 from .schedule import ScheduleArgs, TimetableEntry, entry_problems
@@ -164,18 +166,45 @@ class ScheduleConfig(_Model):
         )
 
 
+def _seconds(name: str) -> Any:
+    """A field of seconds with the host's limits."""
+    least, most = SECONDS[VARIABLES[name]]
+    return Field(None, ge=least, le=most)
+
+
+class IdleConfig(_Model):
+    """``idle: true``, ``idle: false``, or a map, which means true and says what a host then does."""
+
+    enabled: bool = True
+    linger_seconds: float | None = _seconds("linger_seconds")
+    deepest: Rung | None = None
+    deep_after_seconds: float | None = _seconds("deep_after_seconds")
+    wake_ahead_seconds: float | None = _seconds("wake_ahead_seconds")
+    max_age_seconds: float | None = _seconds("max_age_seconds")
+
+    def to_args(self) -> IdleArgs:
+        return IdleArgs(**self.model_dump(exclude={"enabled"}))
+
+
+def _switch(value: Any) -> Any:
+    if not isinstance(value, bool | Mapping | IdleConfig):
+        shown = f'"{value}"' if isinstance(value, str) else value
+        raise ValueError(f"must be true, false or a map, not {shown}")
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
 class PoolConfig(_Model):
     """Reserved instances: 1 by default, billed as idle while nobody asks. reason: why not, if idle is off."""
 
     instances: int = Field(1, ge=0, le=10_000)
-    idle: bool = True
+    idle: Annotated[IdleConfig, BeforeValidator(_switch)] = IdleConfig()
     reason: str = ""
     schedules: tuple[ScheduleConfig, ...] = ()
 
     def to_args(self) -> PoolArgs:
         entries = tuple(s.to_entry() for s in self.schedules)
         timetable = ScheduleArgs(entries, self.instances) if entries else None
-        return PoolArgs(self.instances, self.idle, self.reason, timetable)
+        return PoolArgs(self.instances, self.idle.enabled, self.reason, timetable, self.idle.to_args())
 
 
 class DomainConfig(_Model):
@@ -327,7 +356,7 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
         (process and cloud, "image.driver", "process runs on a host only, not on the cloud"),
         (process and _has_gpu(service), "gpu", exclusive("gpu", "image.driver: process")),
         (bool(service.extra_args and service.command), "extra_args", exclusive("extra_args", "command")),
-        (bool(pool.reason) and pool.idle, "pool.reason", exclusive("reason", "idle: true")),
+        (bool(pool.reason) and pool.idle.enabled, "pool.reason", exclusive("reason", "idle: true")),
         (cloud and not service.storage.network, "storage.network", "required where target is cloud"),
     ]
     if not service.model.preset:
@@ -335,11 +364,27 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
         conditions += [(service.cpu is None, "cpu", own), (service.memory_gb is None, "memory_gb", own)]
     found = [("model", service.model.problem()), ("image", service.image.problem())]
     found += [(path, message) for is_wrong, path, message in conditions if is_wrong]
+    found += [(f"pool.idle.{key}", text) for key, text in _idle_checks(service, cloud)]
+    for problem in idle_problems(service.environment):
+        variable, _, text = problem.removeprefix("environmentVariables.").partition(": ")
+        found.append((f"environment.{variable}", text.removeprefix(f"{variable} ").rstrip(".")))
     if service.gpu:
         found.append(("gpu.cards", service.gpu.problem()))
     for index, entry in enumerate(pool.schedules):
         found += [(f"pool.schedules[{index}].{key}", text) for key, text in entry_problems(entry.to_entry())]
     return [(path, message) for path, message in found if message]
+
+
+def _idle_checks(service: ServiceConfig, cloud: bool) -> Iterator[tuple[str, str]]:
+    idle, environment = service.pool.idle, service.environment
+    for key in idle.to_args().given():
+        variable = VARIABLES[key]
+        if cloud:
+            yield key, "a setting of a host; the cloud decides this itself, so leave it out"
+        elif not idle.enabled and key != "max_age_seconds":
+            yield key, f"`{key}` and `enabled: false` cannot both be given"
+        elif variable in environment:
+            yield key, f"`pool.idle.{key}` and `environment.{variable}` cannot both be given"
 
 
 def _has_gpu(service: ServiceConfig) -> bool:

@@ -18,6 +18,7 @@ from tickover.errors import ConfigError
 from .checks import at_most_one
 from .domain import CustomDomain, CustomDomainArgs
 from .function import AuthArgs, GpuArgs, GpuFunction, GpuFunctionArgs
+from .idle import IdleArgs
 from .image import RegistryImage, RegistryImageArgs
 from .pool import ReservedPool, ReservedPoolArgs
 from .presets import PRESETS, Preset
@@ -40,12 +41,13 @@ class ModelArgs:
 
 @dataclass(frozen=True, slots=True)
 class PoolArgs:
-    """See `ReservedPoolArgs`. schedule: None for the same number around the clock."""
+    """See `ReservedPoolArgs`. schedule: None for the same number around the clock. settings: of idling."""
 
     instances: int = 1
     idle: bool = True
     reason: str = ""
     schedule: ScheduleArgs | None = None
+    settings: IdleArgs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ def _function_args(
         port=args.port,
         storage=storage,
         environment=args.environment,
+        idle=args.pool.settings,
         disk_mb=args.disk_mb,
         timeout_seconds=args.timeout_seconds,
         instance_concurrency=args.instance_concurrency,

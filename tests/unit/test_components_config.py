@@ -9,6 +9,7 @@ import pytest
 from components.config import parse
 from tickover.errors import ConfigError, Exit
 
+NETWORK = {"vpc_id": "vpc-1", "vswitch_ids": ["vsw-1"], "security_group_id": "sg-1"}
 CHAT: dict[str, Any] = {"model": "smollm2", "image": {"driver": "process"}}
 
 
@@ -37,6 +38,20 @@ def chat(**changes: Any) -> dict[str, Any]:
         ({"pool": {"instances": "two"}}, "pool.instances: input should be a valid integer"),
         ({"pool": {"schedules": [{"cron": "0 0 9 * * *"}]}}, "pool.schedules[0].instances: required"),
         ({"pool": 3}, "pool: must be a map, not 3"),
+        ({"pool": {"idle": "deep"}}, 'pool.idle: must be true, false or a map, not "deep"'),
+        (
+            {"pool": {"idle": {"deepest": "slep"}}},
+            'pool.idle.deepest: "slep" is not one of none, freeze, sleep,',
+        ),
+        (
+            {"pool": {"idle": {"linger_seconds": -1}}},
+            "pool.idle.linger_seconds: input should be greater than or equal to 0, not -1",
+        ),
+        (
+            {"pool": {"idle": {"max_age_seconds": 5}}},
+            "pool.idle.max_age_seconds: input should be greater than or equal to 60, not 5",
+        ),
+        ({"pool": {"idle": {"linger": 5}}}, "pool.idle.linger: no such key; did you mean linger_seconds?"),
         (
             {"auth": "baerer"},
             'auth: "baerer" is not one of anonymous, bearer, function; did you mean bearer?',
@@ -74,6 +89,18 @@ def test_a_mistake_in_a_field(changes: dict[str, Any], said: str) -> None:
         (
             {"extra_args": ["a"], "command": ["b"]},
             "extra_args: `extra_args` and `command` cannot both be given",
+        ),
+        (
+            {"pool": {"idle": {"enabled": False, "deepest": "freeze"}}},
+            "pool.idle.deepest: `deepest` and `enabled: false` cannot both be given",
+        ),
+        (
+            {"pool": {"idle": {"linger_seconds": 5}}, "environment": {"TICKOVER_LINGER_SECONDS": "3"}},
+            "pool.idle.linger_seconds: `pool.idle.linger_seconds` and `environment.TICKOVER_LINGER_SECONDS`",
+        ),
+        (
+            {"environment": {"TICKOVER_LINGER_SECONDS": "soon"}},
+            "environment.TICKOVER_LINGER_SECONDS: must be a number of seconds from 0 to 86400, but is 'soon'",
         ),
         ({"image": {"driver": "process", "reference": "a:v1.0"}}, "image: `driver: process` and `reference`"),
         ({"image": {}}, "image: `reference` is required"),
@@ -151,6 +178,33 @@ def test_the_cloud_needs_a_region_a_network_and_an_image() -> None:
         "tickover:services.chat.image.driver: process runs on a host only, not on the cloud",
         "tickover:services.chat.storage.network: required where target is cloud",
     ]
+
+
+def test_on_the_cloud_the_platform_decides_how_it_idles() -> None:
+    cloud = {"image": "a:v1.0", "storage": {"network": {**NETWORK}}}
+    config = {"target": "cloud", "region": "cn-hangzhou"}
+    assert parse({**config, **chat(**cloud, pool={"idle": True})}, "dev").services["chat"].pool.idle.enabled
+    assert mistakes(
+        {**config, **chat(**cloud, pool={"idle": {"deepest": "sleep", "max_age_seconds": 60}})}
+    ) == [
+        f"tickover:services.chat.pool.idle.{key}: a setting of a host; the cloud decides this itself, so "
+        "leave it out"
+        for key in ("deepest", "max_age_seconds")
+    ]
+
+
+def test_idle_is_a_switch_or_a_map_which_turns_it_on() -> None:
+    def pool(idle: Any) -> Any:
+        return parse(chat(pool={"idle": idle}), "dev").services["chat"].pool.to_args()
+
+    assert pool(True) == pool({})
+    assert (pool(True).idle, pool(False).idle, pool({"linger_seconds": 5}).idle) == (True, False, True)
+    assert pool({"linger_seconds": 5, "deepest": "freeze"}).settings.variables() == {
+        "TICKOVER_LINGER_SECONDS": "5",
+        "TICKOVER_IDLE_DEEPEST": "freeze",
+    }
+    aged = pool({"enabled": False, "max_age_seconds": 86_400})
+    assert (aged.idle, aged.settings.variables()) == (False, {"TICKOVER_MAX_AGE_SECONDS": "86400"})
 
 
 def test_a_service_name_becomes_part_of_a_function_name() -> None:
