@@ -168,7 +168,6 @@ def function_inputs(name: str, args: GpuFunctionArgs) -> dict[str, Any]:
 
 def _check(name: str, args: GpuFunctionArgs) -> None:
     required(name, cpu=args.cpu, memory_gb=args.memory_gb, port=args.port)
-    at_most_one(name, **{"image.process": args.image.is_process, "gpu": args.gpu})
     if args.image.is_process:
         required(name, command=args.entrypoint + args.command)
     needs(name, ("auth.type bearer", args.auth.type == "bearer"), ("auth.token", args.auth.token is not None))

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from components.config import parse
+from components.function import AuthArgs
+from components.presets import PRESETS
+from components.service import model_argv
 from tickover.errors import ConfigError, Exit
 
 NETWORK = {"vpc_id": "vpc-1", "vswitch_ids": ["vsw-1"], "security_group_id": "sg-1"}
@@ -84,7 +87,10 @@ def test_a_mistake_in_a_field(changes: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"gpu": "fc.gpu.ada.1"}, "gpu: `gpu` and `image.driver: process` cannot both be given"),
+        (
+            {"sleep_mode": True, "command": ["b"]},
+            "sleep_mode: `sleep_mode` and `command` cannot both be given",
+        ),
         ({"pool": {"reason": "x"}}, "pool.reason: `reason` and `idle: true` cannot both be given"),
         (
             {"extra_args": ["a"], "command": ["b"]},
@@ -205,6 +211,45 @@ def test_idle_is_a_switch_or_a_map_which_turns_it_on() -> None:
     }
     aged = pool({"enabled": False, "max_age_seconds": 86_400})
     assert (aged.idle, aged.settings.variables()) == (False, {"TICKOVER_MAX_AGE_SECONDS": "86400"})
+
+
+VLLM = {"model": "qwen3-8b", "image": "a:v1.0"}
+
+
+@pytest.mark.parametrize(
+    ("service", "target", "is_on"),
+    [
+        (VLLM, "host", True),
+        (VLLM, "cloud", False),
+        (VLLM | {"pool": {"idle": False, "reason": "always"}}, "host", False),
+        (VLLM | {"pool": {"idle": {"deepest": "freeze"}}}, "host", False),
+        (VLLM | {"pool": {"idle": {"deepest": "checkpoint"}}}, "host", True),
+        (VLLM | {"gpu": "none"}, "host", False),
+        (VLLM | {"sleep_mode": False}, "host", False),
+        (VLLM | {"command": ["serve"]}, "host", False),
+        (CHAT, "host", False),
+        (CHAT | {"gpu": "fc.gpu.ada.1"}, "host", True),
+    ],
+)
+def test_vllm_can_sleep_where_a_hosts_idle_instances_use_it(
+    service: dict[str, Any], target: str, is_on: bool
+) -> None:
+    raw = {"services": {"chat": service}}
+    args = parse(raw, "dev").services["chat"].to_args(AuthArgs(), target)
+    entrypoint, command = model_argv(args, PRESETS[service["model"]], "m", "/p")
+    assert ("--enable-sleep-mode" in command, args.sleep_mode) == (is_on, is_on)
+    assert (args.on_vllm, "llama_server" in " ".join(entrypoint)) == (service != CHAT, service == CHAT)
+
+
+def test_a_process_with_a_gpu_is_vllm_as_installed_on_the_host() -> None:
+    raw = chat(gpu="fc.gpu.ada.1", cpu=8, memory_gb=64)
+    args = parse(raw, "dev").services["chat"].to_args(AuthArgs(), "host")
+    entrypoint, command = model_argv(args, PRESETS["smollm2"], "SmolLM2", "/mnt/models/smollm2")
+    assert " ".join((*entrypoint, *command)) == (
+        "python3 -m vllm.entrypoints.openai.api_server --enforce-eager --enable-sleep-mode"
+        " --model /mnt/models/smollm2 --trust-remote-code --served-model-name SmolLM2"
+        " --host 127.0.0.1 --port ${port} --max-model-len 2048 --max-num-seqs 16"
+    )
 
 
 def test_a_service_name_becomes_part_of_a_function_name() -> None:
