@@ -72,8 +72,9 @@ def pool_of(
     name: str = "chat-dev",
     idle: bool = True,
     version: str = "1",
+    expected: tuple[int, ...] = (),
 ) -> DesiredPool:
-    return DesiredPool(name, "live", version, revision, spec or function(), target, idle)
+    return DesiredPool(name, "live", version, revision, spec or function(), target, idle, expected)
 
 
 class Declared:

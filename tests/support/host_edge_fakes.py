@@ -17,7 +17,7 @@ from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import HttpError, Response, json_response
-from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow
+from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Woken
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
 from tickover.host.store import Kind, Row, Store
@@ -78,8 +78,8 @@ class FakePool:
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         self.released.append((lease.instance_id, failed))
 
-    async def wake(self, function_name: str, qualifier: str) -> int:
-        return 1
+    async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
+        return Woken(1, 0, 1)
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None: ...
 

@@ -90,8 +90,8 @@ class Handler(BaseHTTPRequestHandler):
             given = json.loads(body or b"{}")
             if given.get("stream"):
                 self.stream_chat(given.get("max_tokens", 3))
-            else:
-                self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
+                return
+            self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
         else:
             self.answer({"path": self.path, "bytes": len(body)})
 

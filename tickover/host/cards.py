@@ -29,6 +29,7 @@ from tickover.host.model import Deepest, InstanceState
 from tickover.host.modelserver import ServerRefused
 from tickover.host.roster import Roster
 from tickover.host.runtimes.base import Gpu, Runtime, RuntimeFailed
+from tickover.host.scheduler import in_the_way
 from tickover.host.states import UP, Event
 
 log = structlog.get_logger(__name__)
@@ -164,13 +165,16 @@ class CardDesk:
         return tuple(Gpu(index[uuid], uuid) for uuid in found)
 
     async def _old_ones_left(self, instance: Instance, reason: str) -> bool:
-        """Whether former revisions were in the way, and have ended: there is no room for new before old."""
-        keeper = self._keeper
-        there = [i for i in self._roster.of(instance.key) if i.revision != instance.revision]
-        old = [i for i in there if keeper is not None and keeper.holds(i.instance_id)]
+        """Whether those whom it replaces were in the way, and have ended: no room for new before old."""
+        keeper, roster = self._keeper, self._roster
+        pool = roster.pools.get(instance.key)
+        if keeper is None or pool is None:
+            return False
+        there = in_the_way(pool, roster.of(instance.key), instance, self._clock.mono_ns())
+        old = [i for i in there if keeper.holds(i.instance_id)]
         for former in old:
             log.warning("an update needs a gap", pool=str(instance.key), ends=former.instance_id, why=reason)
-            self._happened(former, Event.RETIRED, f"it makes room for the new revision: {reason}")
+            self._happened(former, Event.RETIRED, f"it makes room for its replacement: {reason}")
         while any(former.instance_id in self._roster.instances for former in old):
             await self._next_change()
         return bool(old)

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 
 from tickover.fc.function import Function
 from tickover.host.clock import SECOND_NS, seconds_ns
+from tickover.host.idle_settings import idle_settings
 from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView
 
-LINGER_VARIABLE = "TICKOVER_LINGER_SECONDS"
-DEEPEST_VARIABLE = "TICKOVER_IDLE_DEEPEST"
-DEEP_AFTER_VARIABLE = "TICKOVER_IDLE_DEEP_AFTER_SECONDS"
-MAX_LINGER_SECONDS = 86400.0
 SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
 
 
@@ -35,12 +32,11 @@ class PoolKey:
 class PoolSettings:
     """The times and bounds of all pools of a host.
 
-    deepest: how far down an idle instance goes, if it can; TICKOVER_IDLE_DEEPEST overrides it.
-    deep_after_seconds: asleep for so long before the driver takes the rest, None: only when another instance
-    needs its card; TICKOVER_IDLE_DEEP_AFTER_SECONDS overrides it.
-    linger_seconds: empty for so long before an instance is suspended; a function's environment variable
-    TICKOVER_LINGER_SECONDS overrides it. drain_max_seconds: a retired instance with requests is stopped
-    after so long (or its function's timeout, if shorter). stable_seconds: up for so long ends a back-off.
+    deepest: how far down an idle instance goes, if it can. deep_after_seconds: asleep for so long before the
+    driver takes the rest, None: only when another instance needs its card. linger_seconds: empty for so long
+    before an instance is suspended. What a function says of these overrides them (`idle_settings`).
+    drain_max_seconds: a retired instance with requests is stopped after so long (or its function's timeout,
+    if shorter). stable_seconds: up for so long ends a back-off.
     """
 
     deepest: Deepest = Deepest.CHECKPOINT
@@ -149,26 +145,30 @@ def new_instance(pool: DesiredPool, mono_ns: int, wall_ns: int) -> Instance:
 
 def linger_ns(spec: Function, settings: PoolSettings) -> int:
     """How long an empty instance stays awake."""
-    given = (spec.environment_variables or {}).get(LINGER_VARIABLE, "")
-    try:
-        seconds = float(given) if given else settings.linger_seconds
-    except ValueError:
-        seconds = settings.linger_seconds
-    if not 0.0 <= seconds <= MAX_LINGER_SECONDS:  # false for "nan" too
-        seconds = settings.linger_seconds
-    return seconds_ns(seconds)
+    seconds = idle_settings(spec.environment_variables).linger_seconds
+    return seconds_ns(settings.linger_seconds if seconds is None else seconds)
 
 
 def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:
     """How far down an idle instance of a spec may go."""
-    given = (spec.environment_variables or {}).get(DEEPEST_VARIABLE, "")
-    return next((rung for rung in Deepest if rung.value == given), settings.deepest)
+    return idle_settings(spec.environment_variables).deepest or settings.deepest
+
+
+def wake_ahead_ns(spec: Function) -> int:
+    """How long before a scheduled action its instances are woken; 0: not at all."""
+    return seconds_ns(idle_settings(spec.environment_variables).wake_ahead_seconds or 0.0)
+
+
+def max_age_ns(spec: Function) -> int | None:
+    """How old an instance becomes before it is replaced."""
+    seconds = idle_settings(spec.environment_variables).max_age_seconds
+    return None if seconds is None else seconds_ns(seconds)
 
 
 def deep_after_ns(spec: Function, settings: PoolSettings) -> int | None:
     """How long an instance asleep keeps what that leaves on its cards; None: until another needs them."""
-    given = (spec.environment_variables or {}).get(DEEP_AFTER_VARIABLE, "")
-    seconds = float(given) if given else settings.deep_after_seconds
+    given = idle_settings(spec.environment_variables).deep_after_seconds
+    seconds = settings.deep_after_seconds if given is None else given
     return None if seconds is None else seconds_ns(seconds)
 
 

@@ -61,10 +61,12 @@ def make_pool(needs: PoolNeeds) -> HostPool:
     from tickover.host.runtimes.cgroup_ground import VARIABLE as CGROUP_VARIABLE
     from tickover.host.runtimes.docker import DockerRuntime
     from tickover.host.runtimes.docker_config import DockerSettings, engine_address
+    from tickover.host.runtimes.docker_pins import FilePins
     from tickover.host.runtimes.process import ProcessRuntime
 
     owner = str(needs.data_dir.resolve())
-    docker = DockerRuntime(DockerSettings(owner, engine_address(os.environ)))
+    pins = FilePins(needs.data_dir / "images.json")
+    docker = DockerRuntime(DockerSettings(owner, engine_address(os.environ)), pins)
     runtimes = (ProcessRuntime(owner, os.environ.get(CGROUP_VARIABLE, "")), docker)
     return ReservedPool(
         needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes, gpus=find_gpus()

@@ -38,6 +38,7 @@ from tickover.host.model import (
     Refused,
     Registry,
     UsageRow,
+    Woken,
 )
 from tickover.host.roster import Roster
 from tickover.host.runtimes.base import Condition, Runtime
@@ -45,6 +46,7 @@ from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.scheduler import Start, Tell, decide
 from tickover.host.states import LIVING, SERVING, UP, Effect, Event, step
 from tickover.host.upkeep import collect_for_ever, tidy_logs
+from tickover.host.waking import wake_idle
 from tickover.host.works import Surroundings, Works
 
 __all__ = ["PoolSettings", "ReservedPool"]
@@ -236,7 +238,12 @@ class ReservedPool:
         self._refresh()
         roster, now = self._roster, self._clock.mono_ns()
         decision = decide(
-            roster.pools.values(), roster.instances.values(), roster.crashes, now, self._settings
+            roster.pools.values(),
+            roster.instances.values(),
+            roster.crashes,
+            now,
+            self._settings,
+            wall_ns=self._clock.wall_ns(),
         )
         for effect in decision.effects:
             match effect:
@@ -382,21 +389,12 @@ class ReservedPool:
 
     # -- pools -----------------------------------------------------------------------------------------
 
-    async def wake(self, function_name: str, qualifier: str) -> int:
+    async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
         self._refresh()
         key = PoolKey(function_name, qualifier)
         if key not in self._roster.pools:
             raise Refused(404, "ProvisionConfigNotFound", f"{key} has no reserved instances")
-        asked: set[str] = set()
-        while True:
-            for instance in list(self._roster.of(key)):
-                if instance.state is InstanceState.IDLE and instance.instance_id not in asked:
-                    asked.add(instance.instance_id)
-                    self._happened(instance, Event.WAKE_ASKED)
-            states = [instance.state for instance in self._roster.of(key)]
-            if InstanceState.WAKING not in states and InstanceState.SUSPENDING not in states:
-                return sum(state in SERVING for state in states)
-            await self._next_change()
+        return await wake_idle(self._roster, key, count, self._clock, self._happened, self._next_change)
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:
         entry = (function_name, qualifier)
