@@ -154,6 +154,11 @@ def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:
     return idle_settings(spec.environment_variables).deepest or settings.deepest
 
 
+def sleep_level(spec: Function) -> int:
+    """The level of vLLM's sleep."""
+    return idle_settings(spec.environment_variables).sleep_level or 1
+
+
 def wake_ahead_ns(spec: Function) -> int:
     """How long before a scheduled action its instances are woken; 0: not at all."""
     return seconds_ns(idle_settings(spec.environment_variables).wake_ahead_seconds or 0.0)
