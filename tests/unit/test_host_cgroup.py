@@ -170,7 +170,10 @@ def test_processes_are_moved_to_a_leaf_only_in_what_was_delegated(tmp_path, is_d
     kernel.put(os.getpid(), "/x")
     if is_delegated:
         kernel.delegated.add(own)
+    tried = survey(kernel, "", OWNER, 1000, is_trial=True)
+    assert (own / "cgroup.procs").read_text().split() == ["71", str(os.getpid())]
     grounds = look(kernel, uid=1000)
+    assert reasons(tried) == reasons(grounds)
     if is_delegated:
         assert reasons(grounds) == {"tree": "", "memory": "", "cpu": ""}
         assert (own / "cgroup.procs").read_text() == ""
