@@ -62,6 +62,20 @@ def test_at_level_2_the_weights_are_read_again_before_the_cache_is_taken_back(tm
     run(scenario())
 
 
+def test_the_level_is_the_instances_own_whatever_its_function_says_later(tmp_path):
+    async def scenario():
+        declared = Declared(pool_of(function("--sleeps", env={"TICKOVER_SLEEP_LEVEL": "2"})))
+        async with running(tmp_path, declared) as pool:
+            await until(lambda: states(pool) == ["idle"], "idle")
+            declared.pools = (pool_of(function("--sleeps")),)  # level 1, the same revision
+            pool.notify()
+            lease = await pool.acquire("chat-dev", "live")
+            assert await chat(lease.port) == "hello"
+            pool.release(lease)
+
+    run(scenario())
+
+
 def test_the_small_server_waits_with_a_chat_while_it_sleeps_as_vllm_does(tmp_path):
     """Shows that the other tests can fail: without the wake no answer comes."""
 

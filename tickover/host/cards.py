@@ -24,7 +24,7 @@ from tickover.host.gpu.ledger import Denied, Need, Rules, Tier
 from tickover.host.gpu.needs import Wish, need_of
 from tickover.host.gpu.nvml import Cards, CardsFailed, NoCards, open_cards, read
 from tickover.host.gpu.sequence import is_stopped
-from tickover.host.instance import SLEEPING, Instance, PoolSettings, deepest_of, sleep_level
+from tickover.host.instance import SLEEPING, Instance, PoolSettings, deepest_of
 from tickover.host.model import Deepest, InstanceState
 from tickover.host.modelserver import ServerRefused
 from tickover.host.roster import Roster
@@ -232,7 +232,7 @@ class CardDesk:
             instance.spec,
             can_sleep,
             can_deep and self._keeper is not None and self._keeper.can_deep,
-            keeps_weights=sleep_level(instance.spec) == 1,
+            keeps_weights=instance.sleep_level == 1,
         )
         return need_of(wish, self._gpus.inventory, self._nas, self._gpus.rules or Rules())
 

@@ -20,7 +20,7 @@ from tickover.errors import TickoverError
 from tickover.host.cards import CardDesk
 from tickover.host.clock import SECOND_NS, Clock
 from tickover.host.idle import Place, first_sleep, rouse, suspend, wake
-from tickover.host.instance import SLEEPING, Instance, PoolSettings, deepest_of, may_sleep, sleep_level
+from tickover.host.instance import SLEEPING, Instance, PoolSettings, deepest_of, may_sleep
 from tickover.host.model import Deepest
 from tickover.host.runtimes.base import ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
 from tickover.host.runtimes.logs import tail
@@ -345,7 +345,7 @@ class Works:
         return health_rule(instance.spec, is_forwarded=self._runtime(instance).is_forwarded)
 
     def _place(self, instance: Instance) -> Place:
-        return Place(self._runtime(instance), instance.ref, instance.port or 0, sleep_level(instance.spec))
+        return Place(self._runtime(instance), instance.ref, instance.port or 0, instance.sleep_level)
 
     def _address(self, instance: Instance) -> tuple[str, int]:
         return self._runtime(instance).host, instance.port or 0
