@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -106,6 +107,19 @@ def test_outside_of_a_project_it_says_so_and_looks_at_the_rest(tmp_path):
     found = lines(answer)
     assert "no project here" in found["data home"]["found"]
     assert found["mount namespaces"]["status"] in ("ok", "fallback")
+
+
+def test_an_engine_that_takes_a_call_and_says_nothing_does_not_hold_it_up(project, tmp_path):
+    path = tmp_path / "silent.sock"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        began = time.monotonic()
+        answer = tickover(project, "doctor", "--json", "--for", "container", DOCKER_HOST=f"unix://{path}")
+        assert time.monotonic() - began < 30
+    found = lines(answer)["Docker engine"]
+    assert answer.returncode == 1 and found["needed"]
+    assert found["status"] in ("missing", "broken") and "no answer within" in found["found"]
 
 
 def test_an_unknown_kind_is_refused(project):
