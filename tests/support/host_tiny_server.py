@@ -79,19 +79,30 @@ class Handler(BaseHTTPRequestHandler):
             print(f"told to {action[1:]}", flush=True)
             asleep = action == "/sleep"
             time.sleep(self.server.step_seconds)
+            if asleep:
+                self.server.has_weights = "level=2" not in self.path
+            elif self.path.endswith("?tags=weights"):  # the rest is to come
+                self.answer({})
+                return
             if self.server.vram is not None and not self.server.vram.take(asleep):
                 self.answer({"error": "CUDA Error: out of memory"}, 500)
                 return
             (self.server.awake.clear if asleep else self.server.awake.set)()
             self.answer({})
+        elif self.server.sleeps and action in ("/collective_rpc", "/reset_prefix_cache"):
+            print(f"told to {action[1:]}", flush=True)
+            if action == "/collective_rpc":
+                self.server.has_weights = json.loads(body) == {"method": "reload_weights"}
+            self.answer({})
         elif self.path == "/v1/chat/completions":
             self.server.awake.wait()
             self.server.chats += 1
+            word = "hello" if self.server.has_weights else "gibberish"
             given = json.loads(body or b"{}")
             if given.get("stream"):
                 self.stream_chat(given.get("max_tokens", 3))
                 return
-            self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
+            self.answer({"choices": [{"message": {"role": "assistant", "content": word}}]})
         else:
             self.answer({"path": self.path, "bytes": len(body)})
 
@@ -212,7 +223,7 @@ def main():
     server.step_seconds = given.step_seconds
     server.busy, server.sleeps, server.awake = 0.0, given.sleeps, threading.Event()
     server.awake.set()
-    server.vram = vram
+    server.vram, server.has_weights = vram, True
     server.is_healthy = not given.unhealthy
     server.has_models = not given.no_models
     server.serve_forever()

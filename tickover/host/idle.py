@@ -29,11 +29,12 @@ _SETTLE_PAUSE_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An instance, and how it is reached."""
+    """An instance, and how it is reached. level: of its server's sleep."""
 
     runtime: Runtime
     ref: str
     port: int
+    level: int = modelserver.LEVEL
 
     @property
     def address(self) -> tuple[str, int]:
@@ -58,7 +59,7 @@ async def first_sleep(place: Place, seconds: float) -> tuple[bool, str | None]:
     try:
         if await modelserver.is_sleeping(host, port) is None:
             return False, None
-        await modelserver.sleep(host, port, min(seconds, FIRST_SLEEP_SECONDS))
+        await modelserver.sleep(host, port, min(seconds, FIRST_SLEEP_SECONDS), place.level)
     except ServerRefused as error:
         return False, await _still_serves(place, seconds, str(error))
     trouble = await _wake_server(place, seconds)
@@ -124,7 +125,7 @@ async def _sleep(place: Place) -> tuple[bool, str]:
             return False, ""
         if not await _settled(place):
             return False, "its server says that it still has requests"
-        await modelserver.sleep(host, port, SLEEP_SECONDS)
+        await modelserver.sleep(host, port, SLEEP_SECONDS, place.level)
     except ServerRefused as error:
         broken = await _still_serves(place, SLEEP_SECONDS, str(error))
         if broken is not None:
@@ -166,7 +167,7 @@ async def _wake_server(place: Place, seconds: float) -> str | None:
     """Wake the server and draw one token: a health check passes asleep as well. None, or what is wrong."""
     host, port = place.address
     try:
-        await modelserver.wake_up(host, port, seconds)
+        await modelserver.wake_up(host, port, seconds, place.level)
     except ServerRefused as error:
         return str(error)
     return await warm_up(host, port, seconds)

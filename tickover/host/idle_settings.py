@@ -19,6 +19,7 @@ DEEPEST_VARIABLE: Final = "TICKOVER_IDLE_DEEPEST"
 DEEP_AFTER_VARIABLE: Final = "TICKOVER_IDLE_DEEP_AFTER_SECONDS"
 WAKE_AHEAD_VARIABLE: Final = "TICKOVER_WAKE_AHEAD_SECONDS"
 MAX_AGE_VARIABLE: Final = "TICKOVER_MAX_AGE_SECONDS"
+LEVEL_VARIABLE: Final = "TICKOVER_SLEEP_LEVEL"
 
 _DAY_SECONDS: Final = 86_400.0
 # Variable → least and most. An instance that is replaced every few seconds serves nobody.
@@ -28,7 +29,8 @@ SECONDS: Final[Mapping[str, tuple[float, float]]] = {
     WAKE_AHEAD_VARIABLE: (0.0, _DAY_SECONDS),
     MAX_AGE_VARIABLE: (60.0, 366 * _DAY_SECONDS),
 }
-VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE)
+VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE, LEVEL_VARIABLE)
+_LEVELS: Final[Mapping[str, int]] = {"1": 1, "2": 2}
 _SHOWN_CHARACTERS: Final = 40
 
 
@@ -38,7 +40,8 @@ class IdleSettings:
 
     linger_seconds: empty for so long before it goes down. deepest: how far down. deep_after_seconds:
     asleep for so long before the driver takes the rest. wake_ahead_seconds: awake so long before a scheduled
-    action. max_age_seconds: older than that, it is replaced when it is empty.
+    action. max_age_seconds: older than that, it is replaced when it is empty. sleep_level: 1 keeps the
+    weights in host memory, 2 reads them from the model's files at each wake.
     """
 
     linger_seconds: float | None = None
@@ -46,6 +49,7 @@ class IdleSettings:
     deep_after_seconds: float | None = None
     wake_ahead_seconds: float | None = None
     max_age_seconds: float | None = None
+    sleep_level: int | None = None
 
 
 def idle_settings(environment: Mapping[str, str] | None) -> IdleSettings:
@@ -73,6 +77,7 @@ def _read(values: tuple[str, ...]) -> tuple[IdleSettings, tuple[str, ...]]:
         deep_after_seconds=seconds[DEEP_AFTER_VARIABLE],
         wake_ahead_seconds=seconds[WAKE_AHEAD_VARIABLE],
         max_age_seconds=seconds[MAX_AGE_VARIABLE],
+        sleep_level=_level(given[LEVEL_VARIABLE], problems),
     )
     return settings, tuple(problems)
 
@@ -99,6 +104,12 @@ def _deepest(text: str, problems: list[str]) -> Deepest | None:
         *others, last = (rung.value for rung in Deepest)
         problems.append(_problem(DEEPEST_VARIABLE, f"{', '.join(others)} or {last}", text))
     return found
+
+
+def _level(text: str, problems: list[str]) -> int | None:
+    if text and text not in _LEVELS:
+        problems.append(_problem(LEVEL_VARIABLE, "1 or 2", text))
+    return _LEVELS.get(text)
 
 
 def _problem(name: str, wanted: str, text: str) -> str:

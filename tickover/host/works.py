@@ -345,7 +345,7 @@ class Works:
         return health_rule(instance.spec, is_forwarded=self._runtime(instance).is_forwarded)
 
     def _place(self, instance: Instance) -> Place:
-        return Place(self._runtime(instance), instance.ref, instance.port or 0)
+        return Place(self._runtime(instance), instance.ref, instance.port or 0, instance.sleep_level)
 
     def _address(self, instance: Instance) -> tuple[str, int]:
         return self._runtime(instance).host, instance.port or 0
