@@ -102,7 +102,8 @@ def measure(run: Run, declarer: Declarer, report: Report, given: argparse.Namesp
 
     def up(wanted: Wanted) -> Served | None:
         served = Served(wanted.name, wanted.model, declarer.declare(wanted))
-        return served if run.start(f"{wanted.name} start", served) else None
+        is_up = run.start(f"{wanted.name} start", served, lambda: declarer.trouble(wanted.name))
+        return served if is_up else None
 
     def cycle(served: Served | None) -> None:
         for rung in given.rungs if served else ():

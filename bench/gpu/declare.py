@@ -104,6 +104,11 @@ class Declarer:
         client.create_trigger(name, fc.CreateTriggerRequest(body=trigger))
         return str(client.get_trigger(name, "web").body.http_trigger.url_internet)
 
+    def trouble(self, name: str) -> str:
+        """Why its instance does not come up; empty while nothing has failed."""
+        request = fc.GetProvisionConfigRequest(qualifier="LATEST")
+        return str(self._client.get_provision_config(name, request).body.current_error or "")
+
     def drop(self, name: str) -> None:
         """No instance of it any more; the function stays declared."""
         pool = fc.PutProvisionConfigInput(

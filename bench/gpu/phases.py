@@ -23,6 +23,8 @@ ASLEEP: Final = "sleep"
 CHECKPOINTED: Final = "checkpoint"
 RESTED_SECONDS: Final = 1.1  # nobody is evicted within a second of its wake
 POLL_SECONDS: Final = 0.02
+START_POLL_SECONDS: Final = 0.1
+UP: Final = ("ready", "busy", "idle", "suspending")
 RUNG_SECONDS: Final = 90.0
 WARM_REQUESTS: Final = 20
 
@@ -73,13 +75,19 @@ class Run:
         found = [i for i in self.admin.instances(name) if i["state"] not in ("stopped", "failed")]
         return found[0] if found else {}
 
-    def until(self, name: str, what: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
+    def until(
+        self,
+        name: str,
+        what: Callable[[dict[str, Any]], bool],
+        seconds: float,
+        pause: float = POLL_SECONDS,
+    ) -> dict[str, Any]:
         """Its instance once it is as wanted; at the end of the time whatever it is. Raises OutOfTime."""
         end = time.monotonic() + seconds
         while not what(found := self.instance(name)) and time.monotonic() < end:
             if time.monotonic() > self.deadline:
                 raise OutOfTime
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
         return found
 
     def until_rung(self, served: Served, rung: str) -> bool:
@@ -92,16 +100,21 @@ class Run:
 
     # -- stages ----------------------------------------------------------------------------------------
 
-    def start(self, stage: str, served: Served) -> bool:
-        """Until its first instance is up and its answers repeat; False if it does not come up."""
+    def start(self, stage: str, served: Served, trouble: Callable[[], str]) -> bool:
+        """Until its first instance is up and its answers repeat; False if that fails."""
         began = time.monotonic()
-        found = self.until(
-            served.name, lambda i: i.get("state") in ("ready", "busy", "idle"), START_SECONDS + 60.0
-        )
+        said = ""
+
+        def is_decided(found: dict[str, Any]) -> bool:
+            nonlocal said
+            said = "" if found.get("state") in UP else trouble()
+            return found.get("state") in UP or bool(said)
+
+        found = self.until(served.name, is_decided, START_SECONDS + 60.0, START_POLL_SECONDS)
         took = time.monotonic() - began
         row: Row = {"function": served.name, "start_seconds": took, "state": found.get("state", "none")}
-        if found.get("state") not in ("ready", "busy", "idle", "suspending"):
-            self.write(stage, {**row, "trouble": str(found.get("reason", ""))[:2000]})
+        if found.get("state") not in UP:
+            self.write(stage, {**row, "trouble": said[-2000:]})
             return False
         served.instance_id, served.pid = found["instance_id"], found.get("pid")
         # The very first answers of an engine differ in their last digits, before any sleep.
