@@ -85,8 +85,6 @@ VllmService("s", VllmServiceArgs(
 
 def test_a_function_that_cannot_be() -> None:
     for arguments, said in (
-        ('image=process, cpu=1, memory_gb=1, command=("a",), gpu=GpuArgs("fc.gpu.ada.1", 48)',
-         "`image.process` and `gpu` cannot both be given"),
         ("image=process, cpu=1, memory_gb=1", "`command` is required"),
         ("image=image, cpu=0, memory_gb=1", "`cpu` is required"),
         ('image=image, cpu=1, memory_gb=1, auth=AuthArgs("bearer")', "`auth.type bearer` needs `auth.token`"),

@@ -141,14 +141,11 @@ class CardDesk:
 
         Raises RuntimeFailed.
         """
-        keeper = self._keeper
-        if keeper is None:
-            return None
-        need = self._need(instance)
+        keeper, need = self._keeper, self._need(instance)
         if isinstance(need, str):
             raise RuntimeFailed(need)
-        if need is None:
-            return ()
+        if need is None or keeper is None:
+            return None if keeper is None else ()
         found = keeper.place(need)
         if isinstance(found, Denied) and await self._old_ones_left(instance, found.reason):
             found = keeper.place(need)
