@@ -98,6 +98,12 @@ class FakePool:
     def log_path(self, instance_id: str) -> str | None:
         return self.log
 
+    def metrics(self) -> bytes:
+        return b"# nothing\n"
+
+    def stop_seconds(self) -> float:
+        return 0.0
+
     def runtimes(self) -> Mapping[str, str]:
         return {"process": "fake"}
 

@@ -70,8 +70,10 @@ class AdminClient:
         body = {"functionName": function_name, "qualifier": qualifier}
         return int(self._call("POST", "wake", body=body, read_seconds=WAKE_SECONDS)["awake"])
 
-    def shutdown(self, keep_instances: bool = False) -> None:
-        self._call("POST", "shutdown", body={"keepInstances": keep_instances})
+    def shutdown(self, keep_instances: bool = False) -> float:
+        """Begin to stop; how many seconds that may take."""
+        answer = self._call("POST", "shutdown", body={"keepInstances": keep_instances})
+        return float(answer.get("withinSeconds", 0.0))
 
     def _call(
         self,

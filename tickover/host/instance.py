@@ -7,6 +7,7 @@ to it. Never: any I/O.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tickover.fc.function import Function
@@ -15,7 +16,13 @@ from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceVie
 
 LINGER_VARIABLE = "TICKOVER_LINGER_SECONDS"
 DEEPEST_VARIABLE = "TICKOVER_IDLE_DEEPEST"
+START_DEADLINE_VARIABLE = "TICKOVER_START_DEADLINE_SECONDS"
 MAX_LINGER_SECONDS = 86400.0
+MAX_START_SECONDS = 86400.0
+_SECONDS = {  # variable → its least and its largest value
+    LINGER_VARIABLE: (0.0, MAX_LINGER_SECONDS),
+    START_DEADLINE_VARIABLE: (1.0, MAX_START_SECONDS),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,8 +42,10 @@ class PoolSettings:
 
     deepest: how far down an idle instance goes, if it can; TICKOVER_IDLE_DEEPEST overrides it.
     linger_seconds: empty for so long before an instance is suspended; a function's environment variable
-    TICKOVER_LINGER_SECONDS overrides it. drain_max_seconds: a retired instance with requests is stopped
-    after so long (or its function's timeout, if shorter). stable_seconds: up for so long ends a back-off.
+    TICKOVER_LINGER_SECONDS overrides it. start_deadline_seconds: until it has to serve, from when its process
+    exists; TICKOVER_START_DEADLINE_SECONDS overrides it. drain_max_seconds: a retired instance with requests
+    is stopped after so long (or its function's timeout, if shorter). stable_seconds: up for so long ends a
+    back-off.
     """
 
     deepest: Deepest = Deepest.SLEEP
@@ -77,12 +86,14 @@ class Instance:
     port: int | None = None
     in_flight: int = 0
     spawned_mono_ns: int | None = None  # since when its first process exists
+    hook_ns: int = 0  # how long its initializer took
     ready_mono_ns: int | None = None  # first time ready
     empty_mono_ns: int = 0  # since when nothing is in flight
     drain_mono_ns: int = 0
     wake_mono_ns: int = 0  # when the last wake was asked for
     destroyed_wall_ns: int | None = None
     reason: str = ""
+    failure: str = ""  # the class of a failure that was recognised, for the metrics
     can_sleep: bool | None = None  # its server can give up its GPU memory; None: nobody has asked yet
     rung: Deepest = Deepest.NONE  # how far down it is
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
@@ -139,14 +150,33 @@ def new_instance(pool: DesiredPool, mono_ns: int, wall_ns: int) -> Instance:
 
 def linger_ns(spec: Function, settings: PoolSettings) -> int:
     """How long an empty instance stays awake."""
-    given = (spec.environment_variables or {}).get(LINGER_VARIABLE, "")
+    given = _seconds_of(spec.environment_variables or {}, LINGER_VARIABLE)
+    return seconds_ns(settings.linger_seconds if given is None else given)
+
+
+def start_deadline_seconds(spec: Function, settings: PoolSettings) -> float:
+    """How long a process may take until it can serve, its initializer not counted."""
+    given = _seconds_of(spec.environment_variables or {}, START_DEADLINE_VARIABLE)
+    return settings.start_deadline_seconds if given is None else given
+
+
+def _seconds_of(environment: Mapping[str, str], variable: str) -> float | None:
+    """The seconds that a variable gives; None if it gives none that may be."""
+    low, high = _SECONDS[variable]
     try:
-        seconds = float(given) if given else settings.linger_seconds
+        seconds = float(environment.get(variable, ""))
     except ValueError:
-        seconds = settings.linger_seconds
-    if not 0.0 <= seconds <= MAX_LINGER_SECONDS:  # false for "nan" too
-        seconds = settings.linger_seconds
-    return seconds_ns(seconds)
+        return None
+    return seconds if low <= seconds <= high else None  # never for "nan"
+
+
+def setting_problems(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with the settings of this host among a function's variables."""
+    return [
+        f"environmentVariables.{name} must be seconds from {low:g} to {high:g}, but is {environment[name]!r}"
+        for name, (low, high) in _SECONDS.items()
+        if environment.get(name) and _seconds_of(environment, name) is None
+    ]
 
 
 def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:

@@ -63,7 +63,9 @@ def make_pool(needs: PoolNeeds) -> HostPool:
 
     docker = DockerRuntime(DockerSettings(str(needs.data_dir.resolve()), engine_address(os.environ)))
     runtimes = (ProcessRuntime(), docker)
-    return ReservedPool(needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes)
+    return ReservedPool(
+        needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes, account=needs.account
+    )
 
 
 def configure_log() -> None:

@@ -16,6 +16,7 @@ import structlog
 from tickover.host.adoption import GONE_REASON, STRANDED_REASON, adopted_state
 from tickover.host.clock import SECOND_NS, Clock, SystemClock
 from tickover.host.desk import Desk
+from tickover.host.hooks import Account, initializer_of, longest_pre_stop
 from tickover.host.instance import (
     Instance,
     PoolKey,
@@ -25,6 +26,7 @@ from tickover.host.instance import (
     new_instance,
 )
 from tickover.host.meter import Meter
+from tickover.host.metrics import Metrics, Snapshot
 from tickover.host.model import (
     DesiredPool,
     InstanceState,
@@ -75,6 +77,7 @@ class ReservedPool:
         on_change: Callable[[], None] | None = None,
         settings: PoolSettings | None = None,
         runtimes: Iterable[Runtime] | None = None,
+        account: Account | None = None,
     ) -> None:
         self._registry = registry
         self._db_path = db_path
@@ -83,7 +86,16 @@ class ReservedPool:
         self._settings = settings or PoolSettings()
         found = (ProcessRuntime(),) if runtimes is None else tuple(runtimes)
         self._runtimes: dict[str, Runtime] = {runtime.name: runtime for runtime in found}
-        self._around = Surroundings(self._runtimes, dict(nas), data_dir, self._clock, self._settings)
+        self._metrics = Metrics(self._clock, self._snapshot)
+        self._around = Surroundings(
+            self._runtimes,
+            dict(nas),
+            data_dir,
+            self._clock,
+            self._settings,
+            self._metrics,
+            account or Account(),
+        )
         self._roster = Roster()
         self._works = Works(self._around, self._happened, self._judged, self._record, self._roster.ports)
         self._desk = Desk(self._roster, self._clock, self._settings, self._happened, self._host_of)
@@ -123,7 +135,8 @@ class ReservedPool:
             runtime = self._runtimes.get(instance.runtime)
             condition = runtime.condition(instance.ref) if runtime else Condition.GONE
             can = may_sleep(instance, self._settings)
-            state = adopted_state(instance.state, condition, may_sleep=can)
+            begun = initializer_of(instance.spec) is not None
+            state = adopted_state(instance.state, condition, may_sleep=can, may_be_initialized=begun)
             if state is None:
                 instance.state = InstanceState.STOPPED
                 instance.reason = instance.reason or GONE_REASON
@@ -133,9 +146,10 @@ class ReservedPool:
                 continue
             if state is InstanceState.STOPPING:
                 instance.reason = instance.reason or STRANDED_REASON
+            has_served = state in UP or instance.state is InstanceState.DRAINING
             instance.state = state
             instance.empty_mono_ns = self._clock.mono_ns()
-            if state in UP:
+            if has_served:
                 instance.ready_mono_ns = instance.empty_mono_ns
             adopted.append(instance)
         self._meter.recover(adopted)
@@ -172,11 +186,18 @@ class ReservedPool:
             if instance.state is InstanceState.DRAINING:
                 self._happened(instance, Event.DRAINED, reason)
         try:
-            async with asyncio.timeout(self._settings.stop_grace_seconds + _STOP_EXTRA_SECONDS):
+            async with asyncio.timeout(self.stop_seconds()):
                 while self._roster.instances:
                     await self._next_change()
         except TimeoutError:
             log.error("instances could not be ended", instances=sorted(self._roster.instances))
+
+    def stop_seconds(self) -> float:
+        """How long ending all instances may take: their hooks, their grace, the kernel."""
+        hooks = longest_pre_stop(instance.spec for instance in self._roster.instances.values())
+        settings = self._settings
+        waking = settings.wake_asleep_deadline_seconds if hooks else 0.0
+        return hooks + waking + settings.stop_grace_seconds + _STOP_EXTRA_SECONDS
 
     def runtimes(self) -> Mapping[str, str]:
         """Runtime name → how it isolates instances here."""
@@ -281,6 +302,7 @@ class ReservedPool:
         instance.reason = reason or instance.reason
         self._stamp(instance, event, now)
         self._meter.entered(instance, now)
+        self._metrics.moved(instance, former, event, now)
         if move.state is InstanceState.FAILED and former in LIVING:
             failures = self._roster.crashed(instance, now, self._settings).count
             name, pool = instance.instance_id, str(instance.key)
@@ -409,6 +431,14 @@ class ReservedPool:
 
     def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
         return self._meter.requests(since_ns, until_ns)
+
+    def metrics(self) -> bytes:
+        """For Prometheus."""
+        return self._metrics.page()
+
+    def _snapshot(self) -> Snapshot:
+        targets = {(k.function_name, k.qualifier): p.target for k, p in self._roster.pools.items()}
+        return Snapshot(self.instances(), self._desk.waiting(), targets)
 
     def log_path(self, instance_id: str) -> str | None:
         path = self._around.log_path(instance_id)

@@ -30,6 +30,7 @@ from tickover.host.auth import Credentials, load_or_create_credentials
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext
 from tickover.host.door_upstream import UpstreamPool
+from tickover.host.hooks import Account
 from tickover.host.model import Pool
 from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
@@ -47,6 +48,13 @@ class HostPool(Pool, Protocol):
     """The pool with what the admin API shows of its drivers."""
 
     def runtimes(self) -> Mapping[str, str]: ...
+    def metrics(self) -> bytes:
+        """In Prometheus' text format."""
+        ...
+
+    def stop_seconds(self) -> float:
+        """How long ending all instances may take."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ class PoolNeeds:
     db_path: Path
     data_dir: Path
     nas: Mapping[str, Path]
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +194,13 @@ class Host:
         with contextlib.closing(store):
             registry = ObjectRegistry(store)
             pool = self._make_pool(
-                PoolNeeds(registry, directory / "host.db", directory, settings.nas_roots())
+                PoolNeeds(
+                    registry,
+                    directory / "host.db",
+                    directory,
+                    settings.nas_roots(),
+                    Account(credentials.region, credentials.account_id),
+                )
             )
             started_ns = time.time_ns()
             door = self._door(registry, pool, credentials, started_ns)
@@ -226,6 +241,8 @@ class Host:
                 started_ns=started_ns,
                 version=host_version(),
                 runtimes=pool.runtimes,
+                metrics=pool.metrics,
+                stop_seconds=lambda: pool.stop_seconds() + self._settings.grace_seconds,
                 shutdown=self.request_stop,
             )
         )

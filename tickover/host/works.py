@@ -17,14 +17,23 @@ from typing import Any
 import structlog
 
 from tickover.errors import TickoverError
+from tickover.host import hooks
 from tickover.host.clock import SECOND_NS, Clock
+from tickover.host.diagnosis import diagnose
 from tickover.host.idle import Place, first_sleep, rouse, suspend, wake
-from tickover.host.instance import Instance, PoolSettings, deepest_of, may_sleep
+from tickover.host.instance import (
+    Instance,
+    PoolSettings,
+    deepest_of,
+    may_sleep,
+    start_deadline_seconds,
+)
+from tickover.host.metrics import Metrics
 from tickover.host.model import Deepest
-from tickover.host.runtimes.base import ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
+from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
 from tickover.host.runtimes.logs import tail
 from tickover.host.states import SERVING, Effect, Event
-from tickover.host.warmup import HealthRule, health_rule, is_unhealthy, until_healthy, warm_up
+from tickover.host.warmup import HealthRule, health_rule, is_unhealthy, listening, until_healthy, warm_up
 from tickover.host.watchdog import Health, watchdog_of
 
 log = structlog.get_logger(__name__)
@@ -33,6 +42,8 @@ LEAST_START_SECONDS = 1.0  # what an adopted start gets even if its time is over
 CHECKS_AFTER_FAILURE = 3
 PAUSE_BEFORE_CHECK_SECONDS = 0.05
 PAUSE_AFTER_FAILURE_SECONDS = 0.3
+DIAGNOSED_BYTES = 64 * 1024  # a cause may stand hundreds of lines before the end: tracebacks follow it
+DIAGNOSED_LINES = 2000
 
 Happened = Callable[[Instance, Event, str], None]
 
@@ -46,6 +57,8 @@ class Surroundings:
     data_dir: Path
     clock: Clock
     settings: PoolSettings
+    metrics: Metrics
+    account: hooks.Account
 
     @property
     def log_dir(self) -> Path:
@@ -161,25 +174,16 @@ class Works:
             self._happened(instance, Event.FAULTED, f"the host failed to handle it: {error}")
 
     async def _create(self, instance: Instance) -> None:
-        around = self._around
         try:
             runtime = self._runtime_of(instance)
             instance.runtime = runtime.name
             instance.port = free_port(runtime.host, self._used_ports())
-            plan = LaunchPlan(
-                instance.instance_id,
-                instance.spec,
-                instance.port,
-                around.nas,
-                around.log_path(instance.instance_id),
-                around.data_dir,
-            )
 
             def record(handle: Handle) -> None:
                 instance.ref, instance.pid = handle.ref, handle.pid
                 self._record(instance)
 
-            await runtime.spawn(plan, record)
+            await runtime.spawn(self._plan(instance), record)
         except (RuntimeFailed, TickoverError, OSError) as error:
             detail = error.detail if isinstance(error, TickoverError) else str(error)
             self._happened(instance, Event.FAULTED, detail)
@@ -196,14 +200,45 @@ class Works:
         raise RuntimeFailed("this host has no container runtime; use image process://local")
 
     async def _check_health(self, instance: Instance) -> None:
-        host, port = self._address(instance)
-        deadline = self._around.settings.start_deadline_seconds
-        trouble = await until_healthy(host, port, self._rule(instance), self._start_seconds(instance))
-        if trouble is None:
+        """FC's order: it listens, its initializer is called, then its health check has to pass."""
+        hook, rule = hooks.initializer_of(instance.spec), self._rule(instance)
+        if hook is not None:
+            if not await self._becomes(instance, listening(rule)):
+                return
+            began = self._around.clock.mono_ns()
+            trouble = await self._call(hook, instance)
+            instance.hook_ns = self._around.clock.mono_ns() - began
+            if trouble is not None:
+                instance.failure = hook.name
+                self._happened(instance, Event.FAULTED, self.with_tail(instance, trouble))
+                return
+        if await self._becomes(instance, rule):
             self._happened(instance, Event.HEALTHY, "")
-        else:
+
+    async def _becomes(self, instance: Instance, rule: HealthRule) -> bool:
+        """Whether a starting instance meets a rule before its deadline; tells if it does not."""
+        host, port = self._address(instance)
+        trouble = await until_healthy(host, port, rule, self._start_seconds(instance))
+        if trouble is not None:
+            deadline = start_deadline_seconds(instance.spec, self._around.settings)
             reason = f"not ready {deadline:g} seconds after its start: {trouble}"
             self._happened(instance, Event.FAULTED, self.with_tail(instance, reason))
+        return trouble is None
+
+    async def _call(self, hook: hooks.Hook, instance: Instance) -> str | None:
+        told = hooks.headers(hook, instance, self._around.account)
+        began = self._around.clock.mono_ns()
+        trouble = await hooks.call(hook, self._runtime(instance), instance.ref, self._plan(instance), told)
+        took = (self._around.clock.mono_ns() - began) // 1_000_000
+        say = log.info if trouble is None else log.warning
+        say(
+            "called a hook",
+            instance=instance.instance_id,
+            hook=hook.name,
+            took_ms=took,
+            trouble=trouble or "",
+        )
+        return trouble
 
     async def _warm_up(self, instance: Instance) -> None:
         host, port = self._address(instance)
@@ -244,17 +279,21 @@ class Works:
 
     async def _thaw(self, instance: Instance) -> None:
         began = self._around.clock.mono_ns()
-        settings = self._around.settings
-        can = may_sleep(instance, settings)
-        seconds = settings.wake_asleep_deadline_seconds if can else settings.wake_deadline_seconds
-        trouble = await wake(self._place(instance), self._rule(instance), seconds, can)
-        instance.rung = Deepest.NONE
+        trouble = await self._wake(instance)
         took = self._around.clock.mono_ns() - began
         log.info("woke", instance=instance.instance_id, took_ms=took // 1_000_000, trouble=trouble or "")
         if trouble is None:
             self._happened(instance, Event.WOKEN, "")
         else:
             self._happened(instance, Event.FAULTED, f"it did not wake: {trouble}")
+
+    async def _wake(self, instance: Instance) -> str | None:
+        settings = self._around.settings
+        can = may_sleep(instance, settings)
+        seconds = settings.wake_asleep_deadline_seconds if can else settings.wake_deadline_seconds
+        trouble = await wake(self._place(instance), self._rule(instance), seconds, can)
+        instance.rung = Deepest.NONE
+        return trouble
 
     async def _check(self, instance: Instance) -> None:
         host, port = self._address(instance)
@@ -280,6 +319,7 @@ class Works:
         while True:
             await self._around.clock.sleep(watchdog.period_seconds)
             if instance.state not in SERVING:
+                health = Health(health.is_good)  # its wake looks anew: nothing was in a row before
                 continue
             trouble = await is_unhealthy(host, port, self._rule(instance))
             if instance.state not in SERVING:  # frozen meanwhile: its silence says nothing
@@ -300,19 +340,50 @@ class Works:
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        reason = ""
+        if grace_seconds > 0 and (trouble := await self._pre_stop(instance, was_moving=former is not None)):
+            reason = f"{instance.reason}; {trouble}"
         if instance.ref:
             await self._runtime(instance).stop(instance.instance_id, instance.ref, grace_seconds)
         unwatch = self._unwatch.pop(instance.instance_id, None)
         if unwatch is not None:
             unwatch()
-        self._happened(instance, Event.ENDED, "")
+        self._happened(instance, Event.ENDED, reason)
+
+    async def _pre_stop(self, instance: Instance, *, was_moving: bool) -> str | None:
+        """Call its hook, awake; what went wrong with it, which keeps no instance."""
+        hook = hooks.pre_stop_of(instance.spec)
+        if hook is None or instance.ready_mono_ns is None:  # one that never served has nothing to finish
+            return None
+        condition = self._runtime(instance).condition(instance.ref)
+        if condition is Condition.GONE:
+            return None
+        # was_moving: cut off on its way down or up, so that nobody knows how far it came.
+        if was_moving or condition is Condition.FROZEN or instance.rung is not Deepest.NONE:
+            trouble = await self._wake(instance)
+            if trouble is not None:
+                log.warning(
+                    "no hook was called", instance=instance.instance_id, hook=hook.name, trouble=trouble
+                )
+                return f"its {hook.name} was not called: it did not wake: {trouble}"
+        return await self._call(hook, instance)
 
     # -- small things ----------------------------------------------------------------------------------
 
     def with_tail(self, instance: Instance, reason: str) -> str:
-        """A reason with the last lines of the instance's log."""
-        lines = tail(self._around.log_path(instance.instance_id))
+        """A reason with what the instance's log says about it, and its last lines."""
+        path = self._around.log_path(instance.instance_id)
+        found = diagnose(tail(path, DIAGNOSED_LINES, DIAGNOSED_BYTES).splitlines())
+        if found is not None:
+            instance.failure = found.cause.value
+            reason = f"{found.sentence} ({reason})"
+        lines = tail(path)
         return f"{reason}\nlast lines of its log:\n{lines}" if lines else f"{reason} (its log is empty)"
+
+    def _plan(self, instance: Instance) -> LaunchPlan:
+        around, name = self._around, instance.instance_id
+        path = around.log_path(name)
+        return LaunchPlan(name, instance.spec, instance.port or 0, around.nas, path, around.data_dir)
 
     def _runtime(self, instance: Instance) -> Runtime:
         return self._around.runtimes[instance.runtime]
@@ -321,7 +392,7 @@ class Works:
         return health_rule(instance.spec, is_forwarded=self._runtime(instance).is_forwarded)
 
     def _place(self, instance: Instance) -> Place:
-        return Place(self._runtime(instance), instance.ref, instance.port or 0)
+        return Place(self._runtime(instance), instance.ref, instance.port or 0, self._around.metrics.step)
 
     def _address(self, instance: Instance) -> tuple[str, int]:
         return self._runtime(instance).host, instance.port or 0
@@ -329,8 +400,9 @@ class Works:
     def _start_seconds(self, instance: Instance) -> float:
         # Of what exists: an image that is pulled for an hour is no server that does not start.
         began = instance.spawned_mono_ns or instance.created_mono_ns
-        gone = (self._around.clock.mono_ns() - began) / SECOND_NS
-        return max(self._around.settings.start_deadline_seconds - gone, LEAST_START_SECONDS)
+        gone = (self._around.clock.mono_ns() - began - instance.hook_ns) / SECOND_NS
+        deadline = start_deadline_seconds(instance.spec, self._around.settings)
+        return max(deadline - gone, LEAST_START_SECONDS)
 
 
 def free_port(host: str, used: set[int]) -> int:

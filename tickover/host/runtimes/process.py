@@ -15,12 +15,13 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tickover.host.runtimes import launch, procfs
 from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
-from tickover.host.runtimes.command import Command, build
+from tickover.host.runtimes.command import Command, build, with_argv
 from tickover.host.runtimes.logs import open_log
 
 IMAGE_SCHEME = "process://"
@@ -73,9 +74,17 @@ class ProcessRuntime:
     # -- start -----------------------------------------------------------------------------------------
 
     async def spawn(self, plan: LaunchPlan, record: Callable[[Handle], None]) -> Handle:
+        return self._start(await self._command(plan), plan, record)
+
+    async def _command(self, plan: LaunchPlan) -> Command:
         has_mounts = bool(plan.spec.nas_config and plan.spec.nas_config.mount_points)
         can_mount = await self.can_mount() if has_mounts else False
-        command = build(plan, os.environ, Path(sys.executable).parent, can_mount=can_mount)
+        return build(plan, os.environ, Path(sys.executable).parent, can_mount=can_mount)
+
+    def _start(
+        self, command: Command, plan: LaunchPlan, record: Callable[[Handle], None], joined: int = 0
+    ) -> Handle:
+        """A process that runs the command once it is recorded. joined: a process whose mounts it sees."""
         try:
             log = open_log(plan.log_path)
             try:
@@ -91,7 +100,7 @@ class ProcessRuntime:
             handle = Handle(str(identity), pid)
             record(handle)  # if this fails, the pipe closes and the process ends
             try:
-                word.send(_plan_text(command, plan.work_dir))
+                word.send(_plan_text(command, plan.work_dir, joined))
             except OSError as error:
                 raise RuntimeFailed(f"the process did not take its plan: {error.strerror}") from error
         return handle
@@ -151,6 +160,26 @@ class ProcessRuntime:
 
     async def thaw(self, ref: str) -> None:
         _signal_group(self._living(ref).pid, signal.SIGCONT)
+
+    async def execute(self, ref: str, plan: LaunchPlan, argv: Sequence[str], seconds: float) -> ExitStatus:
+        """It carries the instance's mark, so that it ends with it whatever ends this host."""
+        first = self._living(ref)
+        command = await self._command(replace(plan, spec=with_argv(plan.spec, argv)))
+        joined = first.pid if command.mounts else 0  # the very mounts, not others like them
+        ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+
+        def record(handle: Handle) -> None:
+            self.watch(handle.ref, lambda status: None if ended.done() else ended.set_result(status))
+
+        pid = self._start(replace(command, mounts=()), plan, record, joined).pid
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(ended)
+        except TimeoutError:
+            raise RuntimeFailed(f"it had not ended after {seconds:g} s") from None
+        finally:
+            if pid is not None and not ended.done():
+                _signal_group(pid, signal.SIGKILL)
 
     def _living(self, ref: str) -> procfs.Identity:
         identity = procfs.parse_identity(ref)
@@ -218,8 +247,9 @@ def _born(log: int) -> tuple[int, int]:
     return pid, writing
 
 
-def _plan_text(command: Command, work_dir: Path) -> bytes:
+def _plan_text(command: Command, work_dir: Path, joined: int = 0) -> bytes:
     plan = {
+        "join": joined,
         "argv": command.argv,
         "env": dict(command.env),
         "cwd": str(work_dir),
