@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pulumi
 
@@ -57,6 +57,7 @@ class VllmServiceArgs:
     gpu: "none" leaves out the preset's GPU.
     trust_remote_code: run the Python code that comes with a model. extra_args: added to our argv.
     domain: a host name of one's own, or empty. version: roll back to this published version.
+    health_check_config, instance_lifecycle_config: see `GpuFunctionArgs`.
     """
 
     model: str | ModelArgs
@@ -77,6 +78,8 @@ class VllmServiceArgs:
     extra_args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    health_check_config: Mapping[str, Any] = field(default_factory=dict)
+    instance_lifecycle_config: Mapping[str, Any] = field(default_factory=dict)
     auth: AuthArgs = field(default_factory=AuthArgs)
     pool: PoolArgs = field(default_factory=PoolArgs)
     domain: str = ""
@@ -193,6 +196,8 @@ def _function_args(
         port=args.port,
         storage=storage,
         environment=args.environment,
+        health_check_config=args.health_check_config,
+        instance_lifecycle_config=args.instance_lifecycle_config,
         disk_mb=args.disk_mb,
         timeout_seconds=args.timeout_seconds,
         instance_concurrency=args.instance_concurrency,
