@@ -9,13 +9,17 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from dataclasses import replace
 
 import pytest
+from alibabacloud_fc20230330 import models as fc
 
+from tests.conformance.test_host_api_whole_host import until as waited
 from tests.faults.test_host_pool_kill import Host, in_state
 from tests.support.host_core import (
     FAST,
+    TINY,
     Declared,
     function,
     get,
@@ -27,6 +31,11 @@ from tests.support.host_core import (
     states,
     until,
 )
+from tests.support.host_edge_server import Served
+from tickover.host import daemon
+from tickover.host.auth import load_credentials
+from tickover.host.client import AdminClient
+from tickover.host.daemon import start_host, stop_host
 from tickover.host.hooks import Account
 from tickover.host.pool import ReservedPool
 
@@ -145,23 +154,6 @@ def test_a_command_that_fails_or_takes_too_long_fails_the_instance(tmp_path, com
             await until(lambda: states(pool) == [], "the second failure")
         names = [path.stem for path in (tmp_path / "logs").glob("i-*.log")]
         assert names and not [pid for name in names for pid in marked_processes(name)]
-
-    run(scenario())
-
-
-def test_the_time_of_the_initializer_is_not_taken_from_the_start_deadline(tmp_path):
-    async def scenario():
-        command = [sys.executable, "-c", "import time; time.sleep(1.5)"]
-        env = {"TICKOVER_START_DEADLINE_SECONDS": "1", **QUIET}
-        spec = function(
-            "--unhealthy", health="/health", env=env, initializer={"command": command, "timeout": 9}
-        )
-        async with running(tmp_path, Declared(pool_of(spec))) as pool:
-            await until(lambda: pool.status("chat-dev", "live").current_error != "", "a failure")
-            error = pool.status("chat-dev", "live").current_error
-            # It listened, its initializer ended well, and then its health check had what was left of 1 s.
-            assert error.startswith("not ready 1 seconds after its start: health check failed on port")
-            assert "GET /health answered 503" in error
 
     run(scenario())
 
@@ -298,3 +290,39 @@ def test_a_start_that_a_killed_host_left_is_not_initialized_twice(tmp_path):
             assert marked_processes(view["id"]) == []
 
     run(scenario())
+
+
+def test_the_command_line_waits_for_the_hooks_when_it_stops_a_host(tmp_path, monkeypatch):
+    monkeypatch.setattr(daemon, "STOP_SECONDS", 0.5)
+    home = tmp_path / "home"
+    info = start_host(home, 0)
+    try:
+        client = Served(home, info.url, load_credentials(home / "host" / "credentials.json"), None).client()
+        container = fc.CustomContainerConfig(
+            image="process://local",
+            entrypoint=[sys.executable, TINY],
+            command=["--port", "${port}", "--pre-stop", "0"],
+        )
+        lifecycle = fc.InstanceLifecycleConfig(pre_stop=fc.LifecycleHook(handler="bye", timeout=3))
+        function = fc.CreateFunctionInput(
+            function_name="bye",
+            runtime="custom-container",
+            handler="x",
+            cpu=1,
+            memory_size=1024,
+            disk_size=512,
+            custom_container_config=container,
+            instance_lifecycle_config=lifecycle,
+        )
+        client.create_function(fc.CreateFunctionRequest(body=function))
+        pool = fc.PutProvisionConfigInput(default_target=1)
+        client.put_provision_config("bye", fc.PutProvisionConfigRequest(qualifier="LATEST", body=pool))
+        asking = fc.GetProvisionConfigRequest(qualifier="LATEST")
+        waited(lambda: client.get_provision_config("bye", asking).body.current == 1)
+        (view,) = AdminClient(home).instances()
+        began = time.monotonic()
+    finally:
+        assert stop_host(home)
+    assert 3.0 <= time.monotonic() - began < 15.0
+    assert "pre-stop {" in (home / "host" / "logs" / f"{view['instance_id']}.log").read_text()
+    assert marked_processes(view["instance_id"]) == []

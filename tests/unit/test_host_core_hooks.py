@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.support.host_core import function, pool_of, settle, states
 from tests.support.host_core_bench import SETTINGS, run_on_bench
+from tickover.fc.function import Function
 from tickover.host import hooks
 from tickover.host.adoption import adopted_state
+from tickover.host.clock import SECOND_NS
 from tickover.host.hooks import Hook, initializer_of, longest_pre_stop, pre_stop_of
 from tickover.host.instance import setting_problems, start_deadline_seconds
 from tickover.host.model import InstanceState as S
@@ -20,13 +24,15 @@ BYE = {"handler": "bye", "timeout": 20}
 
 @pytest.fixture
 def on_bench(tmp_path, monkeypatch):
-    """asked: the requests that instances get as hooks, with what each is answered (None: nothing)."""
+    """asked: the requests that instances get as hooks, each answered after so many seconds with the next
+    status (None: with nothing)."""
 
-    def play(scenario, *pools, answers=()):
-        asked, left = [], list(answers)
+    def play(scenario, *pools, answers=(), takes=0):
+        asked, left, clocks = [], list(answers), []
 
         async def ask(host, port, method, path, seconds, body=None, headers=None):
             asked.append(f"{method} {path} {seconds:g}")
+            clocks[0].tick(takes * SECOND_NS)
             status = left.pop(0) if left else 200
             if status is None:
                 raise NoAnswer(f"no answer within {seconds:g} s")
@@ -37,7 +43,11 @@ def on_bench(tmp_path, monkeypatch):
         async def with_asked(bench):
             await scenario(bench, asked)
 
-        run_on_bench(tmp_path, monkeypatch, with_asked, pools)
+        def prepare(bench):
+            clocks.append(bench.clock)
+            bench.server.can_sleep = True
+
+        run_on_bench(tmp_path, monkeypatch, with_asked, pools, prepare)
 
     return play
 
@@ -47,8 +57,9 @@ def test_the_hooks_of_a_spec():
     assert initializer_of(spec) == Hook("initializer", "POST", "/initialize", 3)
     assert pre_stop_of(spec) == Hook("preStop", "GET", "/pre-stop", 20)
     assert initializer_of(function(initializer=RUN)).argv == ("warm", "up")
-    assert longest_pre_stop([spec, function(), function(pre_stop={"handler": "x"})]) == 20
-    assert longest_pre_stop([function()]) == 0
+    specs = [spec, function(), function(pre_stop={"handler": "x"})]
+    assert longest_pre_stop(specs, SETTINGS) == 20 + SETTINGS.wake_asleep_deadline_seconds
+    assert longest_pre_stop([function()], SETTINGS) == 0
 
 
 @pytest.mark.parametrize("given", [None, {}, {"timeout": 9}, {"handler": ""}, {"command": []}])
@@ -82,6 +93,24 @@ def test_an_initializer_that_fails_counts_as_a_failed_start(on_bench):
     on_bench(
         scenario, pool_of(function(initializer={"handler": "a", "timeout": 5})), answers=[None, 503, 204]
     )
+
+
+def test_the_time_of_the_initializer_is_not_taken_from_the_start_deadline(on_bench):
+    async def scenario(bench, asked):
+        assert bench.healthy.allowed == [120.0, 120.0] and states(bench.pool) == ["ready"]
+        assert bench.totals()["starting"] == 200.0  # billed all the same
+
+    on_bench(scenario, pool_of(function(initializer={"handler": "a", "timeout": 300})), takes=200)
+
+
+@pytest.mark.parametrize(("took", "delay"), [(0, 30), (12, 18), (200, 0)])
+def test_the_initial_delay_of_the_health_check_counts_from_the_start(on_bench, took, delay):
+    async def scenario(bench, asked):
+        assert [rule.delay_seconds for rule in bench.healthy.rules] == [0, delay]
+
+    wire = function(health="/health", initializer={"handler": "a", "timeout": 300}).to_wire()
+    wire["customContainerConfig"]["healthCheckConfig"]["initialDelaySeconds"] = 30
+    on_bench(scenario, pool_of(Function.model_validate(wire)), takes=took)
 
 
 def test_a_command_is_run_by_the_runtime(on_bench):
@@ -124,6 +153,19 @@ def test_one_that_does_not_wake_is_ended_without_its_hook(on_bench):
     on_bench(scenario, pool_of(function(pre_stop=BYE)))
 
 
+def test_a_bug_in_the_way_to_a_hook_keeps_no_instance(on_bench, monkeypatch):
+    async def scenario(bench, asked):
+        def broken(*given):
+            raise ValueError("a bug")
+
+        monkeypatch.setattr(hooks, "headers", broken)
+        bench.declare()
+        await settle()
+        assert bench.runtime.calls[-1] == "stop" and states(bench.pool) == []
+
+    on_bench(scenario, pool_of(function(pre_stop=BYE)))
+
+
 def test_one_that_is_cut_off_on_its_way_up_is_woken_again_for_its_hook(on_bench):
     async def scenario(bench, asked):
         await bench.clock.advance(2)
@@ -138,6 +180,39 @@ def test_one_that_is_cut_off_on_its_way_up_is_woken_again_for_its_hook(on_bench)
         bench.healthy.wake.set()
         await settle()
         assert asked == ["GET /pre-stop 20"] and bench.runtime.calls.count("thaw") == 2
+
+    on_bench(scenario, pool_of(function(pre_stop=BYE)))
+
+
+def test_one_that_is_cut_off_on_its_way_down_is_woken_for_its_hook(on_bench):
+    async def scenario(bench, asked):
+        gate = asyncio.Event()
+
+        async def slow_freeze(ref):
+            await gate.wait()
+
+        bench.runtime.freeze = slow_freeze
+        await bench.clock.advance(2)
+        assert states(bench.pool) == ["suspending"] and bench.server.is_asleep
+        bench.declare()
+        await settle()
+        assert asked == ["GET /pre-stop 20"] and not bench.server.is_asleep
+        assert bench.runtime.calls[-1] == "stop"
+
+    on_bench(scenario, pool_of(function(pre_stop=BYE)))
+
+
+def test_one_that_a_former_host_left_draining_gets_its_hook(on_bench):
+    async def scenario(bench, asked):
+        await bench.acquire()
+        bench.declare()
+        await settle()
+        assert states(bench.pool) == ["draining"]
+        await bench.pool.stop(keep_instances=True)
+        bench.pool = bench.new_pool()
+        await bench.pool.start()
+        await settle()
+        assert asked == ["GET /pre-stop 20"] and states(bench.pool) == []
 
     on_bench(scenario, pool_of(function(pre_stop=BYE)))
 

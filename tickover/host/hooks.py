@@ -7,15 +7,20 @@ instance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from tickover.fc.function import Function, LifecycleHook
 from tickover.host.http import new_request_id
-from tickover.host.instance import Instance
+from tickover.host.instance import Instance, PoolSettings
+from tickover.host.model import Deepest
 from tickover.host.probe import NoAnswer, ask
-from tickover.host.runtimes.base import LaunchPlan, Runtime, RuntimeFailed
+from tickover.host.runtimes.base import Condition, LaunchPlan, Runtime, RuntimeFailed
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_SECONDS: Final = 3  # FC's, for a hook that says none
 _SAID_BYTES: Final = 200
@@ -52,10 +57,10 @@ def pre_stop_of(spec: Function) -> Hook | None:
     return _hook("preStop", "GET", "/pre-stop", config.pre_stop if config else None)
 
 
-def longest_pre_stop(specs: Iterable[Function]) -> float:
-    """For how many seconds the hooks of these functions may hold up an end."""
-    hooks = [pre_stop_of(spec) for spec in specs]
-    return max((hook.seconds for hook in hooks if hook is not None), default=0.0)
+def longest_pre_stop(specs: Iterable[Function], settings: PoolSettings) -> float:
+    """For how many seconds the hooks of these functions may hold up an end, the wake before them included."""
+    hooks = [hook for hook in map(pre_stop_of, specs) if hook is not None]
+    return max((hook.seconds + settings.wake_asleep_deadline_seconds for hook in hooks), default=0.0)
 
 
 def _hook(name: str, method: str, path: str, given: LifecycleHook | None) -> Hook | None:
@@ -79,13 +84,47 @@ def headers(hook: Hook, instance: Instance, account: Account) -> Mapping[str, st
 
 
 async def call(
-    hook: Hook, runtime: Runtime, ref: str, plan: LaunchPlan, told: Mapping[str, str]
+    hook: Hook, instance: Instance, runtime: Runtime, plan: LaunchPlan, account: Account
 ) -> str | None:
     """Call it once: None when it is done, else what went wrong."""
-    trouble = await (
-        _run(hook, runtime, ref, plan) if hook.argv else _ask(hook, runtime.host, plan.port, told)
-    )
+    if hook.argv:
+        trouble = await _run(hook, runtime, instance.ref, plan)
+    else:
+        trouble = await _ask(hook, runtime.host, plan.port, headers(hook, instance, account))
+    say = log.info if trouble is None else log.warning
+    say("called a hook", instance=instance.instance_id, hook=hook.name, trouble=trouble or "")
     return f"its {hook.name} failed: {trouble}" if trouble else None
+
+
+async def pre_stop(
+    instance: Instance,
+    runtime: Runtime,
+    plan: LaunchPlan,
+    account: Account,
+    wake: Callable[[], Awaitable[str | None]],
+    *,
+    was_moving: bool,
+) -> str | None:
+    """Call the hook of an instance that is about to be ended, awake; what went wrong, which keeps nothing.
+
+    was_moving: it was cut off on its way down or up, so that nobody knows how far it came.
+    """
+    hook = pre_stop_of(instance.spec)
+    if hook is None or instance.ready_mono_ns is None:  # one that never served has nothing to finish
+        return None
+    condition = runtime.condition(instance.ref)
+    if condition is Condition.GONE:
+        return None
+    try:
+        if was_moving or condition is Condition.FROZEN or instance.rung is not Deepest.NONE:
+            trouble = await wake()
+            if trouble is not None:
+                log.warning("no hook was called", instance=instance.instance_id, trouble=trouble)
+                return f"its {hook.name} was not called: it did not wake: {trouble}"
+        return await call(hook, instance, runtime, plan, account)
+    except Exception as error:  # whatever it is: the instance has to end all the same
+        log.error("a hook failed inside the host", instance=instance.instance_id, exc_info=error)
+        return f"its {hook.name} failed inside the host: {error}"
 
 
 async def _ask(hook: Hook, host: str, port: int, told: Mapping[str, str]) -> str | None:

@@ -18,8 +18,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from tickover.host.clock import SECOND_NS, Clock
+from tickover.host.desk import Desk
 from tickover.host.instance import Instance
 from tickover.host.model import Deepest, InstanceState, InstanceView
+from tickover.host.roster import Roster
 from tickover.host.states import Event
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -52,6 +54,12 @@ class Snapshot:
     instances: tuple[InstanceView, ...]
     waiting: Mapping[PoolName, int]
     targets: Mapping[PoolName, int]
+
+
+def snapshot(roster: Roster, desk: Desk) -> Snapshot:
+    """What the tables of a pool owner hold now."""
+    targets = {(key.function_name, key.qualifier): pool.target for key, pool in roster.pools.items()}
+    return Snapshot(roster.views(None), desk.waiting(), targets)
 
 
 class Metrics:

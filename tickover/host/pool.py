@@ -26,7 +26,7 @@ from tickover.host.instance import (
     new_instance,
 )
 from tickover.host.meter import Meter
-from tickover.host.metrics import Metrics, Snapshot
+from tickover.host.metrics import Metrics, snapshot
 from tickover.host.model import (
     DesiredPool,
     InstanceState,
@@ -86,16 +86,9 @@ class ReservedPool:
         self._settings = settings or PoolSettings()
         found = (ProcessRuntime(),) if runtimes is None else tuple(runtimes)
         self._runtimes: dict[str, Runtime] = {runtime.name: runtime for runtime in found}
-        self._metrics = Metrics(self._clock, self._snapshot)
-        self._around = Surroundings(
-            self._runtimes,
-            dict(nas),
-            data_dir,
-            self._clock,
-            self._settings,
-            self._metrics,
-            account or Account(),
-        )
+        self._metrics = Metrics(self._clock, lambda: snapshot(self._roster, self._desk))
+        around = (self._runtimes, dict(nas), data_dir, self._clock, self._settings, self._metrics)
+        self._around = Surroundings(*around, account or Account())
         self._roster = Roster()
         self._works = Works(self._around, self._happened, self._judged, self._record, self._roster.ports)
         self._desk = Desk(self._roster, self._clock, self._settings, self._happened, self._host_of)
@@ -194,10 +187,8 @@ class ReservedPool:
 
     def stop_seconds(self) -> float:
         """How long ending all instances may take: their hooks, their grace, the kernel."""
-        hooks = longest_pre_stop(instance.spec for instance in self._roster.instances.values())
-        settings = self._settings
-        waking = settings.wake_asleep_deadline_seconds if hooks else 0.0
-        return hooks + waking + settings.stop_grace_seconds + _STOP_EXTRA_SECONDS
+        hooks = longest_pre_stop((i.spec for i in self._roster.instances.values()), self._settings)
+        return hooks + self._settings.stop_grace_seconds + _STOP_EXTRA_SECONDS
 
     def runtimes(self) -> Mapping[str, str]:
         """Runtime name → how it isolates instances here."""
@@ -435,10 +426,6 @@ class ReservedPool:
     def metrics(self) -> bytes:
         """For Prometheus."""
         return self._metrics.page()
-
-    def _snapshot(self) -> Snapshot:
-        targets = {(k.function_name, k.qualifier): p.target for k, p in self._roster.pools.items()}
-        return Snapshot(self.instances(), self._desk.waiting(), targets)
 
     def log_path(self, instance_id: str) -> str | None:
         path = self._around.log_path(instance_id)

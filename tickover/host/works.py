@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from tickover.host.instance import (
 )
 from tickover.host.metrics import Metrics
 from tickover.host.model import Deepest
-from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
+from tickover.host.runtimes.base import ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
 from tickover.host.runtimes.logs import tail
 from tickover.host.states import SERVING, Effect, Event
 from tickover.host.warmup import HealthRule, health_rule, is_unhealthy, listening, until_healthy, warm_up
@@ -66,6 +67,10 @@ class Surroundings:
 
     def log_path(self, instance_id: str) -> Path:
         return self.log_dir / f"{instance_id}.log"
+
+    def plan(self, instance: Instance) -> LaunchPlan:
+        name, port = instance.instance_id, instance.port or 0
+        return LaunchPlan(name, instance.spec, port, self.nas, self.log_path(name), self.data_dir)
 
 
 class Works:
@@ -183,7 +188,7 @@ class Works:
                 instance.ref, instance.pid = handle.ref, handle.pid
                 self._record(instance)
 
-            await runtime.spawn(self._plan(instance), record)
+            await runtime.spawn(self._around.plan(instance), record)
         except (RuntimeFailed, TickoverError, OSError) as error:
             detail = error.detail if isinstance(error, TickoverError) else str(error)
             self._happened(instance, Event.FAULTED, detail)
@@ -202,43 +207,34 @@ class Works:
     async def _check_health(self, instance: Instance) -> None:
         """FC's order: it listens, its initializer is called, then its health check has to pass."""
         hook, rule = hooks.initializer_of(instance.spec), self._rule(instance)
-        if hook is not None:
-            if not await self._becomes(instance, listening(rule)):
-                return
-            began = self._around.clock.mono_ns()
-            trouble = await self._call(hook, instance)
-            instance.hook_ns = self._around.clock.mono_ns() - began
-            if trouble is not None:
-                instance.failure = hook.name
-                self._happened(instance, Event.FAULTED, self.with_tail(instance, trouble))
-                return
+        if hook is not None and not await self._initialized(instance, hook, rule):
+            return
         if await self._becomes(instance, rule):
             self._happened(instance, Event.HEALTHY, "")
+
+    async def _initialized(self, instance: Instance, hook: hooks.Hook, rule: HealthRule) -> bool:
+        if not await self._becomes(instance, listening(rule)):
+            return False
+        around, began = self._around, self._around.clock.mono_ns()
+        runtime, plan = self._runtime(instance), around.plan(instance)
+        trouble = await hooks.call(hook, instance, runtime, plan, around.account)
+        instance.hook_ns = around.clock.mono_ns() - began
+        if trouble is not None:
+            instance.failure = hook.name
+            self._happened(instance, Event.FAULTED, self.with_tail(instance, trouble))
+        return trouble is None
 
     async def _becomes(self, instance: Instance, rule: HealthRule) -> bool:
         """Whether a starting instance meets a rule before its deadline; tells if it does not."""
         host, port = self._address(instance)
+        age = (self._around.clock.mono_ns() - _born_ns(instance)) / SECOND_NS
+        rule = replace(rule, delay_seconds=max(0.0, rule.delay_seconds - age))
         trouble = await until_healthy(host, port, rule, self._start_seconds(instance))
         if trouble is not None:
             deadline = start_deadline_seconds(instance.spec, self._around.settings)
             reason = f"not ready {deadline:g} seconds after its start: {trouble}"
             self._happened(instance, Event.FAULTED, self.with_tail(instance, reason))
         return trouble is None
-
-    async def _call(self, hook: hooks.Hook, instance: Instance) -> str | None:
-        told = hooks.headers(hook, instance, self._around.account)
-        began = self._around.clock.mono_ns()
-        trouble = await hooks.call(hook, self._runtime(instance), instance.ref, self._plan(instance), told)
-        took = (self._around.clock.mono_ns() - began) // 1_000_000
-        say = log.info if trouble is None else log.warning
-        say(
-            "called a hook",
-            instance=instance.instance_id,
-            hook=hook.name,
-            took_ms=took,
-            trouble=trouble or "",
-        )
-        return trouble
 
     async def _warm_up(self, instance: Instance) -> None:
         host, port = self._address(instance)
@@ -341,32 +337,20 @@ class Works:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         reason = ""
-        if grace_seconds > 0 and (trouble := await self._pre_stop(instance, was_moving=former is not None)):
-            reason = f"{instance.reason}; {trouble}"
         if instance.ref:
-            await self._runtime(instance).stop(instance.instance_id, instance.ref, grace_seconds)
+            runtime, around = self._runtime(instance), self._around
+            if grace_seconds > 0:
+                plan, is_moving = around.plan(instance), former is not None
+                wake_it = partial(self._wake, instance)
+                trouble = await hooks.pre_stop(
+                    instance, runtime, plan, around.account, wake_it, was_moving=is_moving
+                )
+                reason = f"{instance.reason}; {trouble}" if trouble else ""
+            await runtime.stop(instance.instance_id, instance.ref, grace_seconds)
         unwatch = self._unwatch.pop(instance.instance_id, None)
         if unwatch is not None:
             unwatch()
         self._happened(instance, Event.ENDED, reason)
-
-    async def _pre_stop(self, instance: Instance, *, was_moving: bool) -> str | None:
-        """Call its hook, awake; what went wrong with it, which keeps no instance."""
-        hook = hooks.pre_stop_of(instance.spec)
-        if hook is None or instance.ready_mono_ns is None:  # one that never served has nothing to finish
-            return None
-        condition = self._runtime(instance).condition(instance.ref)
-        if condition is Condition.GONE:
-            return None
-        # was_moving: cut off on its way down or up, so that nobody knows how far it came.
-        if was_moving or condition is Condition.FROZEN or instance.rung is not Deepest.NONE:
-            trouble = await self._wake(instance)
-            if trouble is not None:
-                log.warning(
-                    "no hook was called", instance=instance.instance_id, hook=hook.name, trouble=trouble
-                )
-                return f"its {hook.name} was not called: it did not wake: {trouble}"
-        return await self._call(hook, instance)
 
     # -- small things ----------------------------------------------------------------------------------
 
@@ -379,11 +363,6 @@ class Works:
             reason = f"{found.sentence} ({reason})"
         lines = tail(path)
         return f"{reason}\nlast lines of its log:\n{lines}" if lines else f"{reason} (its log is empty)"
-
-    def _plan(self, instance: Instance) -> LaunchPlan:
-        around, name = self._around, instance.instance_id
-        path = around.log_path(name)
-        return LaunchPlan(name, instance.spec, instance.port or 0, around.nas, path, around.data_dir)
 
     def _runtime(self, instance: Instance) -> Runtime:
         return self._around.runtimes[instance.runtime]
@@ -398,11 +377,14 @@ class Works:
         return self._runtime(instance).host, instance.port or 0
 
     def _start_seconds(self, instance: Instance) -> float:
-        # Of what exists: an image that is pulled for an hour is no server that does not start.
-        began = instance.spawned_mono_ns or instance.created_mono_ns
-        gone = (self._around.clock.mono_ns() - began - instance.hook_ns) / SECOND_NS
+        gone = (self._around.clock.mono_ns() - _born_ns(instance) - instance.hook_ns) / SECOND_NS
         deadline = start_deadline_seconds(instance.spec, self._around.settings)
         return max(deadline - gone, LEAST_START_SECONDS)
+
+
+def _born_ns(instance: Instance) -> int:
+    """Since when it exists: an image that is pulled for an hour is no server that does not start."""
+    return instance.spawned_mono_ns or instance.created_mono_ns
 
 
 def free_port(host: str, used: set[int]) -> int:
