@@ -13,7 +13,7 @@ STACK ?= dev
 PORT ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup setup-dev up down test test-real check bench bench-engine clean lock
+.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine clean lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,8 +53,13 @@ down: setup ## destroy the stack and stop the host
 	$(TICKOVER) destroy -s $(STACK) --yes
 	$(TICKOVER) host stop
 
-test: setup-dev ## all tests but those against the real Pulumi CLI
-	@$(BIN)/python -m pytest --ignore=tests/real
+test: setup-dev ## all tests but those against real vLLM and the real Pulumi CLI
+	@$(BIN)/python -m pytest --ignore=tests/real --ignore=tests/vllm
+
+test-vllm: setup-dev ## tests/vllm: real vLLM on the CPU behind the host (installed once, 7 GB; or TICKOVER_VLLM)
+	@folder=$${TICKOVER_VLLM:-$$(tests/support/vllm/build.sh $(BIN)/python)}
+	echo "== vLLM: $$folder"
+	TICKOVER_VLLM=$$folder $(BIN)/python -m pytest tests/vllm
 
 test-real: setup-dev ## tests/real: the real Pulumi CLI as judge (built once, needs Go; or TICKOVER_PULUMI_CLI)
 	@cli=$${TICKOVER_PULUMI_CLI:-$$(tests/support/pulumi_cli/build.sh)}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 import pulumi
@@ -19,10 +20,12 @@ from tickover.fc.function import HealthCheckConfig
 from tickover.fc.function import InstanceLifecycleConfig as _Lifecycle
 from tickover.fc.gpu import CATALOGUE
 from tickover.fc.validate import findings
+from tickover.host.idle_settings import SECONDS, idle_problems
 
 from .configerrors import as_config_error, config_error, suggest
 from .domain import is_domain_name
 from .function import AuthArgs, GpuArgs
+from .idle import VARIABLES, IdleArgs, Rung
 from .image import RegistryImageArgs, named_reference
 from .presets import PRESETS
 from .schedule import ScheduleArgs, TimetableEntry, entry_problems
@@ -30,6 +33,7 @@ from .service import ModelArgs, PoolArgs, VllmServiceArgs
 from .storage import NasMountArgs, NetworkArgs
 
 NAMESPACE: Final = "tickover"
+_SLEEPING: Final = (None, "sleep", "checkpoint")  # None: the host's own, which is the deepest
 _SERVICE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _TOKENS: Final = "tokens"
 # Stands in for a token that a preview can do without; `up` refuses before it could be used.
@@ -167,18 +171,45 @@ class ScheduleConfig(_Model):
         )
 
 
+def _seconds(name: str) -> Any:
+    """A field of seconds with the host's limits."""
+    least, most = SECONDS[VARIABLES[name]]
+    return Field(None, ge=least, le=most)
+
+
+class IdleConfig(_Model):
+    """``idle: true``, ``idle: false``, or a map, which means true and says what a host then does."""
+
+    enabled: bool = True
+    linger_seconds: float | None = _seconds("linger_seconds")
+    deepest: Rung | None = None
+    deep_after_seconds: float | None = _seconds("deep_after_seconds")
+    wake_ahead_seconds: float | None = _seconds("wake_ahead_seconds")
+    max_age_seconds: float | None = _seconds("max_age_seconds")
+
+    def to_args(self) -> IdleArgs:
+        return IdleArgs(**self.model_dump(exclude={"enabled"}))
+
+
+def _switch(value: Any) -> Any:
+    if not isinstance(value, bool | Mapping | IdleConfig):
+        shown = f'"{value}"' if isinstance(value, str) else value
+        raise ValueError(f"must be true, false or a map, not {shown}")
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
 class PoolConfig(_Model):
     """Reserved instances: 1 by default, billed as idle while nobody asks. reason: why not, if idle is off."""
 
     instances: int = Field(1, ge=0, le=10_000)
-    idle: bool = True
+    idle: Annotated[IdleConfig, BeforeValidator(_switch)] = IdleConfig()
     reason: str = ""
     schedules: tuple[ScheduleConfig, ...] = ()
 
     def to_args(self) -> PoolArgs:
         entries = tuple(s.to_entry() for s in self.schedules)
         timetable = ScheduleArgs(entries, self.instances) if entries else None
-        return PoolArgs(self.instances, self.idle, self.reason, timetable)
+        return PoolArgs(self.instances, self.idle.enabled, self.reason, timetable, self.idle.to_args())
 
 
 class DomainConfig(_Model):
@@ -209,6 +240,7 @@ class ServiceConfig(_Model):
     """One model service. Only `model` and `image` must be said; sizes come from the preset.
 
     health_check_config, instance_lifecycle_config: FC's objects, in its own property names.
+    sleep_mode: by default where a host can use it: vLLM on a GPU whose instances may go idle that far.
     """
 
     model: Annotated[ModelConfig, _short_form("preset")]
@@ -224,6 +256,7 @@ class ServiceConfig(_Model):
     max_instances: int | None = Field(None, ge=0)
     max_model_len: int | None = Field(None, ge=1)
     enforce_eager: bool = True
+    sleep_mode: bool | None = None
     trust_remote_code: bool = True
     extra_args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -237,14 +270,14 @@ class ServiceConfig(_Model):
     function_name: str = Field("", pattern=r"^([A-Za-z_][\w-]{0,63})?$")
     version: str = Field("", pattern=r"^\d*$")
 
-    def to_args(self, auth: AuthArgs) -> VllmServiceArgs:
+    def to_args(self, auth: AuthArgs, target: str) -> VllmServiceArgs:
         """The arguments of the component."""
         same = (
             "cpu memory_gb disk_mb port instance_concurrency timeout_seconds on_demand max_instances "
             "max_model_len enforce_eager trust_remote_code extra_args command environment function_name "
             "version health_check_config instance_lifecycle_config"
         )
-        return VllmServiceArgs(
+        args = VllmServiceArgs(
             model=self.model.to_args(),
             image=self.image.to_args(),
             storage=self.storage.to_args(),
@@ -254,6 +287,10 @@ class ServiceConfig(_Model):
             domain=self.domain.name if self.domain else "",
             **{key: getattr(self, key) for key in same.split()},
         )
+        may_sleep = target == "host" and self.pool.idle.enabled and self.pool.idle.deepest in _SLEEPING
+        has_gpu = isinstance(args.gpu, GpuArgs) or (args.gpu is None and isinstance(args.model, str))
+        is_useful = may_sleep and args.on_vllm and has_gpu and not self.command
+        return replace(args, sleep_mode=is_useful if self.sleep_mode is None else self.sleep_mode)
 
 
 class StackConfig(_Model):
@@ -284,7 +321,9 @@ def load(config: pulumi.Config, stack: str) -> tuple[StackConfig, dict[str, Vllm
     raw: dict[str, Any] = {key: value for key, value in texts.items() if value}
     parsed = parse(raw | {"services": config.get_object("services") or {}}, stack)
     tokens = config.get_object(_TOKENS) or {}
-    return parsed, {name: s.to_args(_auth(name, s.auth, tokens)) for name, s in parsed.services.items()}
+    return parsed, {
+        name: s.to_args(_auth(name, s.auth, tokens), parsed.target) for name, s in parsed.services.items()
+    }
 
 
 def _auth(name: str, auth: AuthConfig, tokens: Mapping[str, str]) -> AuthArgs:
@@ -333,9 +372,18 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
     pool = service.pool
     conditions = [
         (process and cloud, "image.driver", "process runs on a host only, not on the cloud"),
-        (process and _has_gpu(service), "gpu", exclusive("gpu", "image.driver: process")),
+        (
+            bool(service.sleep_mode) and cloud,
+            "sleep_mode",
+            "for a host only; the cloud frees the GPU by itself",
+        ),
+        (
+            bool(service.sleep_mode) and bool(service.command),
+            "sleep_mode",
+            exclusive("sleep_mode", "command"),
+        ),
         (bool(service.extra_args and service.command), "extra_args", exclusive("extra_args", "command")),
-        (bool(pool.reason) and pool.idle, "pool.reason", exclusive("reason", "idle: true")),
+        (bool(pool.reason) and pool.idle.enabled, "pool.reason", exclusive("reason", "idle: true")),
         (cloud and not service.storage.network, "storage.network", "required where target is cloud"),
     ]
     if not service.model.preset:
@@ -343,6 +391,10 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
         conditions += [(service.cpu is None, "cpu", own), (service.memory_gb is None, "memory_gb", own)]
     found = [("model", service.model.problem()), ("image", service.image.problem())]
     found += [(path, message) for is_wrong, path, message in conditions if is_wrong]
+    found += [(f"pool.idle.{key}", text) for key, text in _idle_checks(service, cloud)]
+    for problem in idle_problems(service.environment):
+        variable, _, text = problem.removeprefix("environmentVariables.").partition(": ")
+        found.append((f"environment.{variable}", text.removeprefix(f"{variable} ").rstrip(".")))
     if service.gpu:
         found.append(("gpu.cards", service.gpu.problem()))
     for key, model in (("health_check_config", HealthCheckConfig), ("instance_lifecycle_config", _Lifecycle)):
@@ -352,5 +404,13 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
     return [(path, message) for path, message in found if message]
 
 
-def _has_gpu(service: ServiceConfig) -> bool:
-    return service.gpu is not None and service.gpu.type != "none"
+def _idle_checks(service: ServiceConfig, cloud: bool) -> Iterator[tuple[str, str]]:
+    idle, environment = service.pool.idle, service.environment
+    for key in idle.to_args().given():
+        variable = VARIABLES[key]
+        if cloud:
+            yield key, "a setting of a host; the cloud decides this itself, so leave it out"
+        elif not idle.enabled and key != "max_age_seconds":
+            yield key, f"`{key}` and `enabled: false` cannot both be given"
+        elif variable in environment:
+            yield key, f"`pool.idle.{key}` and `environment.{variable}` cannot both be given"

@@ -47,7 +47,7 @@ def as_config_error(
 def _written(location: Location, raw: Any) -> Location:
     """The part of a location that a person wrote; a short form stands for a map that nobody wrote."""
     for depth, part in enumerate(location):
-        if isinstance(raw, str):
+        if isinstance(raw, str | bool):
             return location[:depth]
         if isinstance(raw, Mapping):
             raw = raw.get(str(part))

@@ -19,6 +19,7 @@ from tickover.errors import ConfigError
 from tickover.provider.resources import Alias, ConcurrencyConfig, Function, FunctionVersion, Trigger
 
 from .checks import at_most_one, needs, required
+from .idle import IdleArgs, check_idle
 from .image import RegistryImage
 from .storage import NasMount
 
@@ -54,7 +55,7 @@ class GpuFunctionArgs:
     version: pins `live` to a published version (a rollback); empty: the newest.
     timeout_seconds: how long one request may last. instance_concurrency: requests at once per instance.
     on_demand: True lets the platform start instances beyond the reserved ones.
-    max_instances: upper bound of instances; None: the account's.
+    max_instances: upper bound of instances; None: the account's. idle: what a host does with idle instances.
     health_check_config, instance_lifecycle_config: as FC has them, in its own property names; httpGetUrl is
     health_path unless given there.
     """
@@ -71,6 +72,7 @@ class GpuFunctionArgs:
     gpu: GpuArgs | None = None
     storage: NasMount | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    idle: IdleArgs | None = None
     disk_mb: int = 512
     timeout_seconds: int = 86_400
     instance_concurrency: int = 1
@@ -164,7 +166,7 @@ def function_inputs(name: str, args: GpuFunctionArgs) -> dict[str, Any]:
         "custom_container_config": {k: v for k, v in container.items() if v is not None},
         "nas_config": args.storage.wire() if args.storage else None,
         "vpc_config": args.storage.network_wire() if args.storage else None,
-        "environment_variables": dict(args.environment) or None,
+        "environment_variables": {**args.environment, **(args.idle or IdleArgs()).variables()} or None,
         "instance_lifecycle_config": dict(args.instance_lifecycle_config) or None,
     }
     return {key: value for key, value in inputs.items() if value is not None}
@@ -172,7 +174,6 @@ def function_inputs(name: str, args: GpuFunctionArgs) -> dict[str, Any]:
 
 def _check(name: str, args: GpuFunctionArgs) -> None:
     required(name, cpu=args.cpu, memory_gb=args.memory_gb, port=args.port)
-    at_most_one(name, **{"image.process": args.image.is_process, "gpu": args.gpu})
     if args.image.is_process:
         required(name, command=args.entrypoint + args.command)
     needs(name, ("auth.type bearer", args.auth.type == "bearer"), ("auth.token", args.auth.token is not None))
@@ -183,6 +184,7 @@ def _check(name: str, args: GpuFunctionArgs) -> None:
             "auth.token": args.auth.token is not None,
         },
     )
+    check_idle(name, args.environment, args.idle or IdleArgs())
     if args.version and not args.version.isdigit():
         raise ConfigError(
             "bad-version",

@@ -156,11 +156,19 @@ def logs(
 
 
 @app.command()
-def wake(service: ServiceName = None, stack: Stack = None, as_json: AsJson = False) -> int:
-    """Wake the idle instances of a service before somebody asks."""
+def wake(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="SERVICE|FUNCTION[.QUALIFIER]", help="Default: the stack's only service."),
+    ] = None,
+    stack: Stack = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="At most so many of a pool.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Wake idle instances before somebody asks."""
     from tickover.commands import services
 
-    return services.wake(session(), stack, service, as_json=as_json)
+    return services.wake(session(), stack, name, count=count, as_json=as_json)
 
 
 @app.command()

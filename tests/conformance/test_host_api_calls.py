@@ -122,7 +122,12 @@ def test_admin_client_reads_what_the_pool_has(host: Served, tmp_path: Path) -> N
     assert usage["rows"][0]["billing_class"] == "busy"
     assert usage["rows"][0]["duration_ns"] == 4
     assert admin.logs("i-1", 2) == ["line 498", "line 499"]
-    assert admin.wake("chat-dev") == 1
+    woken = {"qualifier": "LATEST", "woke": 1, "failed": 0, "awake": 1}
+    assert admin.wake("chat-dev", "LATEST")["pools"] == [woken]
+    with pytest.raises(TickoverError, match="ProvisionConfigNotFound: chat-dev has no reserved instances"):
+        admin.wake("chat-dev")
+    with pytest.raises(TickoverError, match="count must be a number from 1 on, not 0"):
+        admin.wake("chat-dev", "LATEST", 0)
     with pytest.raises(TickoverError) as caught:
         admin.wake("nobody")
     assert caught.value.exit_code == Exit.RESOURCE

@@ -166,7 +166,7 @@ def test_a_setting_of_this_host_that_cannot_be_is_refused(client: Client) -> Non
     variables = {"TICKOVER_START_DEADLINE_SECONDS": "ten minutes", "TICKOVER_LINGER_SECONDS": "5"}
     status, code, message = refused(client.create_function, spec("odd", environment_variables=variables))
     assert (status, code) == (400, "InvalidArgument")
-    assert "TICKOVER_START_DEADLINE_SECONDS must be seconds from 1 to 86400" in message
+    assert "TICKOVER_START_DEADLINE_SECONDS must be a number of seconds from 1 to 86400" in message
     assert "TICKOVER_LINGER_SECONDS" not in message
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.test_host_pool_kill import Host, in_state
 from tests.support.host_core import Declared, function, get, pool_of, run, running, states, until
+from tickover.host.gpu.sequence import is_stopped
 from tickover.host.probe import NoAnswer, ask
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
@@ -26,17 +27,12 @@ def rung(pool):
     return view.rung
 
 
-def process_state(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rsplit(")", 1)[1].split()[0]
-
-
 def test_an_idle_server_is_asleep_and_frozen_and_answers_after_its_wake(tmp_path):
     async def scenario():
         async with running(tmp_path, Declared(pool_of(function("--sleeps")))) as pool:
             await until(lambda: states(pool) == ["idle"], "idle")
             (view,) = pool.instances()
-            assert rung(pool) == "sleep" and process_state(view.pid) == "T"
+            assert rung(pool) == "sleep" and is_stopped(view.pid)
             lease = await pool.acquire("chat-dev", "live")
             assert lease.woke and await get(lease.port, "/is_sleeping") == {"is_sleeping": False}
             assert await chat(lease.port) == "hello"
@@ -105,7 +101,7 @@ def test_a_host_killed_while_all_sleeps_leaves_it_to_the_next_one(tmp_path):
     host = Host(tmp_path, arguments=["--sleeps"])
     (view,) = host.until(in_state("idle"))
     host.kill()
-    assert process_state(view["pid"]) == "T"
+    assert is_stopped(view["pid"])
 
     async def scenario():
         async with running(tmp_path, Declared(pool_of(function("--sleeps")))) as pool:

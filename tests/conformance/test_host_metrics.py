@@ -77,7 +77,7 @@ def test_a_start_an_idle_a_wake_and_a_crash_are_counted(host: Served) -> None:
     assert page.instances("idle") == 1 and page.moves("idle", "waking") == 0
     assert page.value("wakes_total", {"function": "echo-dev"}) == 0
 
-    assert admin.wake("echo-dev", "live") == 1
+    assert admin.wake("echo-dev", "live")["pools"][0]["woke"] == 1
     until(lambda: Page(host).instances("idle") == 1)
     page = Page(host)
     assert page.moves("idle", "waking") == page.moves("waking", "ready") == 1

@@ -8,6 +8,7 @@ HEAD = """
 import pulumi
 from components.domain import CustomDomain, CustomDomainArgs
 from components.function import AuthArgs, GpuArgs, GpuFunction, GpuFunctionArgs
+from components.idle import IdleArgs
 from components.image import RegistryImage, RegistryImageArgs
 from components.pool import ReservedPool, ReservedPoolArgs
 from components.schedule import Schedule, ScheduleArgs, TimetableEntry
@@ -64,6 +65,32 @@ GpuFunction("f", GpuFunctionArgs(
     assert '"authType": "function"' in ran.one("tickover:fc:Trigger")["inputs"]["triggerConfig"]
 
 
+def test_idle_settings_travel_as_variables() -> None:
+    ran = run(
+        HEAD
+        + """
+GpuFunction("f", GpuFunctionArgs(
+    image=image, cpu=1, memory_gb=1, environment={"KEEP_THIS": "1"},
+    idle=IdleArgs(linger_seconds=0.5, deepest="sleep", wake_ahead_seconds=60),
+))
+VllmService("s", VllmServiceArgs(
+    model="smollm2", image=RegistryImageArgs(process=True), storage=NasMountArgs("local:/models", "/mnt"),
+    pool=PoolArgs(settings=IdleArgs(max_age_seconds=86400, deep_after_seconds=1.5)),
+))
+"""
+    )
+    assert ran.one("tickover:fc:Function", "f")["inputs"]["environmentVariables"] == {
+        "KEEP_THIS": "1",
+        "TICKOVER_LINGER_SECONDS": "0.5",
+        "TICKOVER_IDLE_DEEPEST": "sleep",
+        "TICKOVER_WAKE_AHEAD_SECONDS": "60",
+    }
+    assert ran.one("tickover:fc:Function", "s")["inputs"]["environmentVariables"] == {
+        "TICKOVER_MAX_AGE_SECONDS": "86400",
+        "TICKOVER_IDLE_DEEP_AFTER_SECONDS": "1.5",
+    }
+
+
 def test_a_function_that_cannot_be() -> None:
     for arguments, said in (
         ('image=process, cpu=1, memory_gb=1, command=("a",), gpu=GpuArgs("fc.gpu.ada.1", 48)',
@@ -73,6 +100,10 @@ def test_a_function_that_cannot_be() -> None:
         ('image=image, cpu=1, memory_gb=1, auth=AuthArgs("bearer")', "`auth.type bearer` needs `auth.token`"),
         ('image=image, cpu=1, memory_gb=1, auth=AuthArgs("anonymous", "t0ken")',
          "`auth.type anonymous` and `auth.token` cannot both be given"),
+        ('image=image, cpu=1, memory_gb=1, idle=IdleArgs(deepest="deep")',
+         "TICKOVER_IDLE_DEEPEST must be none, freeze, sleep or checkpoint, but is 'deep'"),
+        ('image=image, cpu=1, memory_gb=1, environment={"TICKOVER_LINGER_SECONDS": "1"}, idle=IdleArgs(2)',
+         "`idle.linger_seconds` and `environment.TICKOVER_LINGER_SECONDS` cannot both be given"),
         ('image=image, cpu=1, memory_gb=1, version="three"', "`version` must be the number"),
     ):  # fmt: skip
         ran = run(HEAD + f'GpuFunction("f", GpuFunctionArgs({arguments}))')

@@ -23,7 +23,7 @@ __all__ = ["docker_engine"]
 def kind(request):
     """How to make a runtime of this kind, the image that it takes, and where its servers listen."""
     if request.param == "process":
-        return (lambda folder: ProcessRuntime()), "process://local", "127.0.0.1:"
+        return (lambda folder: ProcessRuntime(str(folder))), "process://local", "127.0.0.1:"
     engine = request.getfixturevalue("docker_engine")
     image = asyncio.run(pushed(engine, "it/both:1"))
     return (lambda folder: docker_runtime(engine, folder)), image, ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.support.host_gpu import H100, H100_TOO, SECOND, a_ledger, a_need
+from tests.support.host_gpu import H100, H100_TOO, SECOND, a_ledger, a_need, request_began, request_ended
 from tickover.host.gpu.ledger import (
     Denied,
     Ledger,
@@ -17,8 +17,6 @@ from tickover.host.gpu.ledger import (
     ending,
     observed,
     overdrawn,
-    request_began,
-    request_ended,
     slept,
 )
 from tickover.host.gpu.nvml import GIB, MIB, read

@@ -76,8 +76,9 @@ def pool_of(
     name: str = "chat-dev",
     idle: bool = True,
     version: str = "1",
+    expected: tuple[int, ...] = (),
 ) -> DesiredPool:
-    return DesiredPool(name, "live", version, revision, spec or function(), target, idle)
+    return DesiredPool(name, "live", version, revision, spec or function(), target, idle, expected)
 
 
 class Declared:
@@ -184,6 +185,9 @@ class FakeRuntime:
         handle = Handle(plan.instance_id, 4_000_000)
         record(handle)
         return handle
+
+    def members(self, instance_id: str, ref: str) -> Collection[int]:
+        return ()
 
     def condition(self, ref: str) -> Condition:
         return self.processes[ref].condition if ref in self.processes else Condition.GONE

@@ -13,11 +13,13 @@ from pathlib import Path
 import uvloop
 
 from tickover.host.auth import Credentials
+from tickover.host.clock import SystemClock
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import HttpError, Response, json_response
-from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow
+from tickover.host.metrics import Metrics, Snapshot
+from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Woken
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
 from tickover.host.store import Kind, Row, Store
@@ -52,6 +54,7 @@ class FakePool:
     views: tuple[InstanceView, ...] = ()
     rows: tuple[UsageRow, ...] = ()
     log: str | None = None
+    metrics: Metrics = field(default_factory=lambda: Metrics(SystemClock(), lambda: Snapshot((), {}, {})))
 
     async def start(self) -> None: ...
 
@@ -78,8 +81,8 @@ class FakePool:
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         self.released.append((lease.instance_id, failed))
 
-    async def wake(self, function_name: str, qualifier: str) -> int:
-        return 1
+    async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
+        return Woken(1, 0, 1)
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None: ...
 
@@ -98,14 +101,14 @@ class FakePool:
     def log_path(self, instance_id: str) -> str | None:
         return self.log
 
-    def metrics(self) -> bytes:
-        return b"# nothing\n"
-
     def stop_seconds(self) -> float:
         return 0.0
 
     def runtimes(self) -> Mapping[str, str]:
         return {"process": "fake"}
+
+    def gpus(self) -> tuple[str, ...]:
+        return ("no GPU: none was looked for",)
 
 
 def registry_with(

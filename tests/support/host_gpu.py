@@ -1,14 +1,14 @@
 """Cards, needs and ledgers for the tests of the GPU side."""
 
 from tickover.host.gpu.inventory import take
-from tickover.host.gpu.ledger import Denied, Ledger, Need, Rules, Tier, admit, moved, open_ledger
+from tickover.host.gpu.ledger import Denied, Ledger, Need, Rules, Tier, admit, counted, moved, open_ledger
 from tickover.host.gpu.nvml import GIB, MIB, Card, Reading
 from tickover.host.gpu.simulated import FLOOR_BYTES
 
 SECOND = 1_000_000_000
 H100 = Card(0, "GPU-a", "NVIDIA H100 80GB HBM3", 81559 * MIB)
 H100_TOO = Card(1, "GPU-b", "NVIDIA H100 80GB HBM3", 81559 * MIB)
-AT_ONCE = Rules(rest_ns=0)
+AT_ONCE = Rules(rest_ns=0, patience_ns=SECOND // 5)
 
 
 def a_ledger(*cards, ram=1024 * GIB, rules=AT_ONCE) -> Ledger:
@@ -36,3 +36,15 @@ def placed(ledger, *needs, tiers=None, now=0):
         if tier is not Tier.DOWN:
             ledger = good(moved(ledger, need.instance_id, tier, now + number))
     return ledger
+
+
+def request_began(ledger, name, now) -> Ledger | Denied:
+    """As the door does: only to who is awake and in no swap."""
+    holding = ledger.holdings[name]
+    if holding.tier is not Tier.AWAKE or holding.is_moving:
+        return Denied(f"instance {name} is {holding.tier.value} or on its way", is_final=False)
+    return counted(ledger, name, holding.in_flight + 1, now)
+
+
+def request_ended(ledger, name, now) -> Ledger:
+    return counted(ledger, name, ledger.holdings[name].in_flight - 1, now)

@@ -4,8 +4,10 @@ Run by path with any Python: ``python host_tiny_server.py --port N [--mute] [--s
 GET /health, GET /v1/models, POST /v1/chat/completions, GET /slow?seconds=S, GET /stream?count=N,
 GET /crash?code=N, GET /pid, GET /env?name=N, GET /file?path=P, GET /write?path=P, GET /child.
 POST /initialize and GET /pre-stop answer what --initialize and --pre-stop say; one that is --unhealthy gets
-healthy by its initializer. With --sleeps also vLLM's GET /is_sleeping, POST /sleep, POST /wake_up and
-GET /metrics; asleep, a chat and a hook wait.
+healthy by its initializer.
+With --vram FOLDER it writes down there what it has on its card, and fails as an engine does on a full one.
+With --sleeps also vLLM's GET /is_sleeping, POST /sleep, POST /wake_up and GET /metrics; asleep, a chat and a
+hook wait.
 """
 
 import argparse
@@ -17,6 +19,44 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+
+class Vram:
+    """What this process has on its card, in a file that others read."""
+
+    def __init__(self, given):
+        self.folder, self.total = given.vram, given.vram_total
+        self.awake, self.asleep = given.vram_bytes, given.residue_bytes
+        self.cards = os.environ["CUDA_VISIBLE_DEVICES"]
+
+    def others(self):
+        found = 0
+        for name in os.listdir(self.folder):
+            if name.endswith(".json") and name != f"{os.getpid()}.json" and is_alive(name[:-5]):
+                with open(os.path.join(self.folder, name)) as file:
+                    told = json.load(file)
+                found += told["used"] if told["cards"] == self.cards else 0
+        return found
+
+    def take(self, asleep):
+        """Whether there was room."""
+        used = self.asleep if asleep else self.awake
+        if self.others() + used > self.total:
+            print(f"CUDA out of memory: {used} bytes beside {self.others()}", flush=True)
+            return False
+        draft = os.path.join(self.folder, f"{os.getpid()}.new")
+        with open(draft, "w") as file:
+            json.dump({"cards": self.cards, "used": used}, file)
+        os.replace(draft, os.path.join(self.folder, f"{os.getpid()}.json"))
+        return True
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,13 +80,21 @@ class Handler(BaseHTTPRequestHandler):
         action = self.path.partition("?")[0]
         if self.server.sleeps and action in ("/sleep", "/wake_up"):
             print(f"told to {action[1:]}", flush=True)
-            (self.server.awake.clear if action == "/sleep" else self.server.awake.set)()
+            asleep = action == "/sleep"
+            if self.server.vram is not None and not self.server.vram.take(asleep):
+                self.answer({"error": "CUDA Error: out of memory"}, 500)
+                return
+            (self.server.awake.clear if asleep else self.server.awake.set)()
             self.answer({})
         elif self.path == "/initialize":
             self.called_as_hook("initialize", self.server.initialize)
         elif self.path == "/v1/chat/completions":
             self.server.awake.wait()
             self.server.chats += 1
+            given = json.loads(body or b"{}")
+            if given.get("stream"):
+                self.stream_chat(given.get("max_tokens", 3))
+                return
             self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
         else:
             self.answer({"path": self.path, "bytes": len(body)})
@@ -120,6 +168,19 @@ class Handler(BaseHTTPRequestHandler):
             return ({"errno": 0},)
         return ({"error": "no such path"}, 404)
 
+    def stream_chat(self, count):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in range(count):
+            drawn = {"token": f"t{number}", "logprob": -0.5}
+            chunk = {"choices": [{"delta": {"content": drawn["token"]}, "logprobs": {"content": [drawn]}}]}
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            self.wfile.flush()
+        self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
     def stream(self, count):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -145,6 +206,9 @@ def main():
     parser.add_argument("--no-models", action="store_true")
     parser.add_argument("--mute", action="store_true", help="never listen")
     parser.add_argument("--sleeps", action="store_true")
+    parser.add_argument("--vram")
+    for name in ("--vram-bytes", "--residue-bytes", "--vram-total"):
+        parser.add_argument(name, type=int, default=0)
     parser.add_argument("--words", nargs="*")
     given = parser.parse_args()
     print(f"tiny server, port {given.port}", flush=True)
@@ -159,12 +223,16 @@ def main():
     if given.mute:
         time.sleep(600)
     time.sleep(given.slow_start)
+    vram = Vram(given) if given.vram else None
+    if vram is not None and not vram.take(False):
+        sys.exit("torch.OutOfMemoryError: CUDA out of memory")
     server = ThreadingHTTPServer(("127.0.0.1", given.port), Handler)
     server.daemon_threads = True
     server.chats = 0
     server.initialize, server.pre_stop = given.initialize, given.pre_stop
     server.busy, server.sleeps, server.awake = 0.0, given.sleeps, threading.Event()
     server.awake.set()
+    server.vram = vram
     server.is_healthy = not given.unhealthy
     server.has_models = not given.no_models
     server.serve_forever()

@@ -8,8 +8,11 @@ import pytest
 
 from components.config import parse
 from components.function import AuthArgs
+from components.presets import PRESETS
+from components.service import model_argv
 from tickover.errors import ConfigError, Exit
 
+NETWORK = {"vpc_id": "vpc-1", "vswitch_ids": ["vsw-1"], "security_group_id": "sg-1"}
 CHAT: dict[str, Any] = {"model": "smollm2", "image": {"driver": "process"}}
 
 
@@ -38,6 +41,20 @@ def chat(**changes: Any) -> dict[str, Any]:
         ({"pool": {"instances": "two"}}, "pool.instances: input should be a valid integer"),
         ({"pool": {"schedules": [{"cron": "0 0 9 * * *"}]}}, "pool.schedules[0].instances: required"),
         ({"pool": 3}, "pool: must be a map, not 3"),
+        ({"pool": {"idle": "deep"}}, 'pool.idle: must be true, false or a map, not "deep"'),
+        (
+            {"pool": {"idle": {"deepest": "slep"}}},
+            'pool.idle.deepest: "slep" is not one of none, freeze, sleep,',
+        ),
+        (
+            {"pool": {"idle": {"linger_seconds": -1}}},
+            "pool.idle.linger_seconds: input should be greater than or equal to 0, not -1",
+        ),
+        (
+            {"pool": {"idle": {"max_age_seconds": 5}}},
+            "pool.idle.max_age_seconds: input should be greater than or equal to 60, not 5",
+        ),
+        ({"pool": {"idle": {"linger": 5}}}, "pool.idle.linger: no such key; did you mean linger_seconds?"),
         (
             {"auth": "baerer"},
             'auth: "baerer" is not one of anonymous, bearer, function; did you mean bearer?',
@@ -70,11 +87,26 @@ def test_a_mistake_in_a_field(changes: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"gpu": "fc.gpu.ada.1"}, "gpu: `gpu` and `image.driver: process` cannot both be given"),
+        (
+            {"sleep_mode": True, "command": ["b"]},
+            "sleep_mode: `sleep_mode` and `command` cannot both be given",
+        ),
         ({"pool": {"reason": "x"}}, "pool.reason: `reason` and `idle: true` cannot both be given"),
         (
             {"extra_args": ["a"], "command": ["b"]},
             "extra_args: `extra_args` and `command` cannot both be given",
+        ),
+        (
+            {"pool": {"idle": {"enabled": False, "deepest": "freeze"}}},
+            "pool.idle.deepest: `deepest` and `enabled: false` cannot both be given",
+        ),
+        (
+            {"pool": {"idle": {"linger_seconds": 5}}, "environment": {"TICKOVER_LINGER_SECONDS": "3"}},
+            "pool.idle.linger_seconds: `pool.idle.linger_seconds` and `environment.TICKOVER_LINGER_SECONDS`",
+        ),
+        (
+            {"environment": {"TICKOVER_LINGER_SECONDS": "soon"}},
+            "environment.TICKOVER_LINGER_SECONDS: must be a number of seconds from 0 to 86400, but is 'soon'",
         ),
         ({"image": {"driver": "process", "reference": "a:v1.0"}}, "image: `driver: process` and `reference`"),
         ({"image": {}}, "image: `reference` is required"),
@@ -166,6 +198,72 @@ def test_the_cloud_needs_a_region_a_network_and_an_image() -> None:
     ]
 
 
+def test_on_the_cloud_the_platform_decides_how_it_idles() -> None:
+    cloud = {"image": "a:v1.0", "storage": {"network": {**NETWORK}}}
+    config = {"target": "cloud", "region": "cn-hangzhou"}
+    assert parse({**config, **chat(**cloud, pool={"idle": True})}, "dev").services["chat"].pool.idle.enabled
+    assert mistakes(
+        {**config, **chat(**cloud, pool={"idle": {"deepest": "sleep", "max_age_seconds": 60}})}
+    ) == [
+        f"tickover:services.chat.pool.idle.{key}: a setting of a host; the cloud decides this itself, so "
+        "leave it out"
+        for key in ("deepest", "max_age_seconds")
+    ]
+
+
+def test_idle_is_a_switch_or_a_map_which_turns_it_on() -> None:
+    def pool(idle: Any) -> Any:
+        return parse(chat(pool={"idle": idle}), "dev").services["chat"].pool.to_args()
+
+    assert pool(True) == pool({})
+    assert (pool(True).idle, pool(False).idle, pool({"linger_seconds": 5}).idle) == (True, False, True)
+    assert pool({"linger_seconds": 5, "deepest": "freeze"}).settings.variables() == {
+        "TICKOVER_LINGER_SECONDS": "5",
+        "TICKOVER_IDLE_DEEPEST": "freeze",
+    }
+    aged = pool({"enabled": False, "max_age_seconds": 86_400})
+    assert (aged.idle, aged.settings.variables()) == (False, {"TICKOVER_MAX_AGE_SECONDS": "86400"})
+
+
+VLLM = {"model": "qwen3-8b", "image": "a:v1.0"}
+
+
+@pytest.mark.parametrize(
+    ("service", "target", "is_on"),
+    [
+        (VLLM, "host", True),
+        (VLLM, "cloud", False),
+        (VLLM | {"pool": {"idle": False, "reason": "always"}}, "host", False),
+        (VLLM | {"pool": {"idle": {"deepest": "freeze"}}}, "host", False),
+        (VLLM | {"pool": {"idle": {"deepest": "checkpoint"}}}, "host", True),
+        (VLLM | {"gpu": "none"}, "host", False),
+        (VLLM | {"sleep_mode": False}, "host", False),
+        (VLLM | {"command": ["serve"]}, "host", False),
+        (CHAT, "host", False),
+        (CHAT | {"gpu": "fc.gpu.ada.1"}, "host", True),
+    ],
+)
+def test_vllm_can_sleep_where_a_hosts_idle_instances_use_it(
+    service: dict[str, Any], target: str, is_on: bool
+) -> None:
+    raw = {"services": {"chat": service}}
+    args = parse(raw, "dev").services["chat"].to_args(AuthArgs(), target)
+    entrypoint, command = model_argv(args, PRESETS[service["model"]], "m", "/p")
+    assert ("--enable-sleep-mode" in command, args.sleep_mode) == (is_on, is_on)
+    assert (args.on_vllm, "llama_server" in " ".join(entrypoint)) == (service != CHAT, service == CHAT)
+
+
+def test_a_process_with_a_gpu_is_vllm_as_installed_on_the_host() -> None:
+    raw = chat(gpu="fc.gpu.ada.1", cpu=8, memory_gb=64)
+    args = parse(raw, "dev").services["chat"].to_args(AuthArgs(), "host")
+    entrypoint, command = model_argv(args, PRESETS["smollm2"], "SmolLM2", "/mnt/models/smollm2")
+    assert " ".join((*entrypoint, *command)) == (
+        "python3 -m vllm.entrypoints.openai.api_server --enforce-eager --enable-sleep-mode"
+        " --model /mnt/models/smollm2 --trust-remote-code --served-model-name SmolLM2"
+        " --host 127.0.0.1 --port ${port} --max-model-len 2048 --max-num-seqs 16"
+    )
+
+
 def test_a_service_name_becomes_part_of_a_function_name() -> None:
     assert "lower-case letters" in mistakes({"services": {"Chat Bot": CHAT}})[0]
 
@@ -209,5 +307,5 @@ def test_health_check_and_hooks_reach_the_function_in_fcs_own_names() -> None:
         "preStop": {"handler": "bye", "timeout": 9},
     }
     config = parse(chat(health_check_config={"periodSeconds": 9}, instance_lifecycle_config=hooks), "dev")
-    args = config.services["chat"].to_args(AuthArgs())
+    args = config.services["chat"].to_args(AuthArgs(), "host")
     assert args.health_check_config == {"periodSeconds": 9} and args.instance_lifecycle_config == hooks

@@ -38,12 +38,12 @@ def test_a_wake_is_timed_from_when_it_was_asked_for(on_bench):
         bench.healthy.wake.clear()
         waiter = bench.waiting()
         await bench.clock.advance(3)
-        seen = values(bench.pool.metrics())
+        seen = values(bench.pool.metrics.page())
         assert seen["requests_waiting", "chat-dev", "live"] == 1
         assert seen["wakes_total", "chat-dev"] == 1 and ("wake_seconds_sum", "chat-dev") not in seen
         bench.healthy.wake.set()
         await settle()
-        seen = values(bench.pool.metrics())
+        seen = values(bench.pool.metrics.page())
         assert seen["wake_seconds_sum", "chat-dev"] == 3.0 and seen["wake_seconds_count", "chat-dev"] == 1
         assert seen["requests_waiting", "chat-dev", "live"] == 0
         assert seen["requests_in_flight", "chat-dev", "live"] == 1
@@ -55,13 +55,13 @@ def test_a_wake_is_timed_from_when_it_was_asked_for(on_bench):
 def test_requests_beside_each_other_are_no_transition(on_bench):
     async def scenario(bench):
         first, second = await bench.acquire(), await bench.acquire()
-        seen = values(bench.pool.metrics())
+        seen = values(bench.pool.metrics.page())
         assert seen["requests_in_flight", "chat-dev", "live"] == 2
         assert seen["transitions_total", "ready", "busy"] == 1
         assert ("transitions_total", "busy", "busy") not in seen
         bench.pool.release(first)
         bench.pool.release(second)
-        assert values(bench.pool.metrics())["transitions_total", "busy", "ready"] == 1
+        assert values(bench.pool.metrics.page())["transitions_total", "busy", "ready"] == 1
 
     on_bench(scenario)
 
@@ -71,7 +71,7 @@ def test_a_start_that_fails_is_counted_by_its_class(on_bench):
         bench.healthy.start_trouble = "nothing listens"
         bench.declare(pool_of(revision="r2"))
         await settle()
-        seen = values(bench.pool.metrics())
+        seen = values(bench.pool.metrics.page())
         assert seen["failures_total", "chat-dev", "start"] == 2
         assert seen["instances", "chat-dev", "live", "ready"] == 1
         assert states(bench.pool) == ["ready"]

@@ -8,7 +8,7 @@ import pytest
 from tests.support.host_core import function, pool_of, settle, states
 from tests.support.host_core_bench import run_on_bench
 from tickover.host.clock import SECOND_NS
-from tickover.host.model import BillingClass, Refused
+from tickover.host.model import BillingClass, Refused, Woken
 from tickover.host.runtimes.base import Condition
 
 
@@ -79,13 +79,24 @@ def test_wake_wakes_all_and_they_go_to_sleep_again(on_bench):
     async def scenario(bench):
         await bench.clock.advance(2)
         assert states(bench.pool) == ["idle", "idle"]
-        assert await bench.pool.wake("chat-dev", "live") == 2
+        assert await bench.pool.wake("chat-dev", "live", count=1) == Woken(1, 0, 1)
+        assert await bench.pool.wake("chat-dev", "live") == Woken(1, 0, 2)
+        assert await bench.pool.wake("chat-dev", "live") == Woken(0, 0, 2)
         await bench.clock.advance(2)
         assert states(bench.pool) == ["idle", "idle"]
         with pytest.raises(Refused):
             await bench.pool.wake("other", "live")
 
     on_bench(scenario, pool_of(target=2))
+
+
+def test_one_that_does_not_wake_is_told(on_bench):
+    async def scenario(bench):
+        await bench.clock.advance(2)
+        bench.healthy.wake_trouble = "it is broken"
+        assert await bench.pool.wake("chat-dev", "live") == Woken(0, 1, 0)
+
+    on_bench(scenario)
 
 
 def test_retire_ends_all_and_what_is_still_declared_comes_anew(on_bench):

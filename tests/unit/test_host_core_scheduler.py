@@ -17,8 +17,8 @@ KEY = PoolKey("chat-dev", "live")
 SETTINGS = PoolSettings()
 
 
-def decided(pools, instances, now=0, crashes=None, settings=SETTINGS):
-    return decide(pools, instances, crashes or {}, now, settings)
+def decided(pools, instances, now=0, crashes=None, settings=SETTINGS, wall=0):
+    return decide(pools, instances, crashes or {}, now, settings, wall_ns=wall)
 
 
 def test_a_pool_below_its_target_starts_what_is_missing():

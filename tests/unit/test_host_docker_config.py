@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.docker_runtime import credentials, spec
 from tickover.host.runtimes import docker_faults
-from tickover.host.runtimes.base import Condition, ExitStatus, LaunchPlan, RuntimeFailed
+from tickover.host.runtimes.base import Condition, ExitStatus, Gpu, LaunchPlan, RuntimeFailed
 from tickover.host.runtimes.docker import DockerRuntime
 from tickover.host.runtimes.docker_config import (
     DockerSettings,
@@ -29,9 +29,9 @@ FACTS = EngineFacts("20.10", "amd64", 8)
 GPU = {"gpuConfig": {"gpuType": "fc.gpu.ada.2", "gpuMemorySize": 49152}}
 
 
-def body(function, folder=Path("/nowhere"), **options):
-    plan = LaunchPlan("i-1", function, 20001, {"local": folder}, Path("/logs/i-1.log"), folder)
-    return container_body(plan, DockerSettings("/data"), FACTS, **options)
+def body(function, folder=Path("/nowhere"), gpus=None):
+    plan = LaunchPlan("i-1", function, 20001, {"local": folder}, Path("/logs/i-1.log"), folder, gpus)
+    return container_body(plan, DockerSettings("/data"), FACTS)
 
 
 def test_the_port_word_is_the_containers_port_in_words_and_variables():
@@ -81,7 +81,7 @@ def test_cards_are_asked_for_only_by_functions_with_a_gpu():
     assert device_request(spec(), ["GPU-1"]) is None
     assert "DeviceRequests" not in body(spec())["HostConfig"]
     assert device_request(spec(**GPU)) == {"Driver": "", "Count": 2, "Capabilities": [["gpu"]]}
-    made = body(spec(**GPU), gpu_ids=("GPU-1", "GPU-2"))["HostConfig"]["DeviceRequests"]
+    made = body(spec(**GPU), gpus=(Gpu(0, "GPU-1"), Gpu(1, "GPU-2")))["HostConfig"]["DeviceRequests"]
     assert made == [{"Driver": "", "DeviceIDs": ["GPU-1", "GPU-2"], "Capabilities": [["gpu"]]}]
 
 

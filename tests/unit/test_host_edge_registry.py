@@ -56,6 +56,33 @@ def test_latest_changes_revision_only_when_instances_must_change(registry: Objec
     assert only(registry).revision != first.revision
 
 
+def test_settings_of_the_host_alone_are_read_live(registry: ObjectRegistry) -> None:
+    function(registry, environmentVariables={"A": "1"})
+    provision(registry, "LATEST")
+    before = only(registry)
+    idling = {"TICKOVER_LINGER_SECONDS": "9", "TICKOVER_IDLE_DEEPEST": "none"}
+    function(registry, environmentVariables={"A": "1", **idling})
+    assert only(registry).revision == before.revision
+    assert only(registry).spec.environment_variables == {"A": "1", **idling}
+    function(registry, environmentVariables={"A": "2", **idling})
+    assert only(registry).revision != before.revision
+
+
+def test_what_a_schedule_asks_for_is_told_to_those_who_wake_ahead_of_it(registry: ObjectRegistry) -> None:
+    afternoon = {"name": "a", "target": 2, "scheduleExpression": "cron(0 0 15 * * *)"}
+    function(registry)
+    provision(registry, "LATEST", scheduledActions=[afternoon])
+    assert only(registry).expected_ns == ()
+    function(registry, environmentVariables={"TICKOVER_WAKE_AHEAD_SECONDS": "60"})
+    first = NOON - 21 * HOUR
+    for now, last in ((NOON, first), (NOON + HOUR, first), (NOON + 3 * HOUR, NOON + 3 * HOUR), (NOON, first)):
+        assert only(registry, now).expected_ns == (last, last + 24 * HOUR)
+    provision(
+        registry, "LATEST", scheduledActions=[{**afternoon, "scheduleExpression": "cron(0 0 14 * * *)"}]
+    )
+    assert only(registry).expected_ns == (NOON - 22 * HOUR, NOON + 2 * HOUR)
+
+
 def test_alias_gives_the_spec_of_its_version(registry: ObjectRegistry) -> None:
     function(registry)
     version(registry, "1", timeout=11)

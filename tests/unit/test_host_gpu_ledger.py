@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.host_gpu import H100, H100_TOO, a_ledger, a_need, good, placed
+from tests.support.host_gpu import (
+    H100,
+    H100_TOO,
+    a_ledger,
+    a_need,
+    good,
+    placed,
+    request_began,
+    request_ended,
+)
 from tickover.host.gpu.ledger import (
     Denied,
     Tier,
@@ -19,8 +28,6 @@ from tickover.host.gpu.ledger import (
     moved,
     observed,
     overdrawn,
-    request_began,
-    request_ended,
     residue,
     slept,
 )

@@ -4,8 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.host_gpu import H100, H100_TOO, SECOND, a_ledger, a_need, good, placed
-from tickover.host.gpu.ledger import Denied, Rules, Tier, ending, lost, request_began, request_ended
+from tests.support.host_gpu import (
+    H100,
+    H100_TOO,
+    SECOND,
+    a_ledger,
+    a_need,
+    good,
+    placed,
+    request_began,
+    request_ended,
+)
+from tickover.host.gpu.ledger import Denied, Rules, Tier, ending, lost
 from tickover.host.gpu.nvml import GIB
 from tickover.host.gpu.swaps import (
     Checkpoint,

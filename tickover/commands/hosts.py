@@ -74,6 +74,7 @@ def status(session: Session, *, as_json: bool) -> int:
         f"    functions: {functions}",
         f"    instances: {more.get('instances', 0)}",
         *(f"    driver {note}" for _, note in sorted((more.get("runtimes") or {}).items())),
+        *(f"    {line}" for line in more.get("gpus") or ()),
     )
     return int(Exit.OK)
 

@@ -11,13 +11,16 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tickover.commands.session import Session
 from tickover.commands.stacks import stack_outputs
 from tickover.errors import ConfigError, Exit, TickoverError
 from tickover.views.tables import table
 from tickover.views.terminal import clean, seconds_text
+
+if TYPE_CHECKING:
+    from tickover.host.client import AdminClient
 
 GONE = ("stopped", "failed")
 QUALIFIER = "live"
@@ -138,19 +141,46 @@ def _instance_of(name: str, instances: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def wake(session: Session, stack: str | None, name: str | None, *, as_json: bool) -> int:
-    """`wake`: idle instances of a service become ready."""
+def wake(session: Session, stack: str | None, name: str | None, *, count: int | None, as_json: bool) -> int:
+    """`wake`: idle instances of a service or a function become ready. Exit 4 if one does not wake."""
     from tickover.host.client import AdminClient
 
-    service = find_service(session, stack, name)
-    began = time.monotonic()
-    awake = AdminClient(session.home).wake(service.function, QUALIFIER)
-    took = time.monotonic() - began
+    client = AdminClient(session.home)
+    function, qualifier = _pool_named(session, stack, name, client)
+    done = client.wake(function, qualifier, count)
+    took = float(done["took_seconds"])
     if as_json:
-        session.say_json({"service": service.name, "awake": awake, "took_seconds": f"{took:.3f}"})
+        session.say_json({"function": function, "pools": done["pools"], "took_seconds": f"{took:.3f}"})
     else:
-        session.say(f"{service.name}: {awake} awake after {took * 1000:.0f} ms")
-    return int(Exit.OK)
+        session.say(*(_woken_text(function, pool, took) for pool in done["pools"]))
+    return int(Exit.RESOURCE if any(pool["failed"] for pool in done["pools"]) else Exit.OK)
+
+
+def _pool_named(
+    session: Session, stack: str | None, name: str | None, client: AdminClient
+) -> tuple[str, str | None]:
+    """Of `FUNCTION[.QUALIFIER]`, if the host has that function, else of a service of the stack."""
+    function, dot, qualifier = (name or "").partition(".")
+    if name is None or (stack is not None and not dot):
+        return find_service(session, stack, name).function, QUALIFIER
+    functions: Sequence[str] = client.status().get("functions") or ()
+    if function in functions:
+        return function, qualifier or None
+    if not dot:
+        return find_service(session, stack, name).function, QUALIFIER
+    near = difflib.get_close_matches(function, functions, n=1, cutoff=0.5)
+    hint = f" Did you mean `{near[0]}.{qualifier}`?" if near else ""
+    raise ConfigError(
+        "unknown-function", "Function not found", f"The host has no function {function!r}.{hint}"
+    )
+
+
+def _woken_text(function: str, pool: Mapping[str, Any], took: float) -> str:
+    failed = f", {pool['failed']} did not wake (`tickover ps --all` says why)" if pool["failed"] else ""
+    return (
+        f"{function}.{pool['qualifier']}: {pool['woke']} woke in {took * 1000:.0f} ms, "
+        f"{pool['awake']} awake{failed}"
+    )
 
 
 def invoke(

@@ -6,20 +6,22 @@ the admin token opens it; asking never wakes an instance (`wake` aside). Never: 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tickover.errors import TickoverError
-from tickover.host.api_context import parse_body, parse_query
+from tickover.host.api_context import NOT_FOUND_CODES, parse_body, parse_query
 from tickover.host.auth import Credentials
 from tickover.host.door_context import Whole
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import CONTENT_TYPE
-from tickover.host.model import LATEST, InstanceView, Pool, Refused, UsageRow
+from tickover.host.model import InstanceView, Pool, Refused, UsageRow
 from tickover.host.registry import Missing, ObjectRegistry
 from tickover.host.routes import ADMIN_PREFIX
 from tickover.host.store import Kind
@@ -31,7 +33,7 @@ _INSTANCE_ID = re.compile(r"[\w.-]{1,128}\Z")
 
 @dataclass(frozen=True, slots=True)
 class AdminContext:
-    """What the admin API may ask. runtimes: name and note of each driver of this host."""
+    """What the admin API may ask. runtimes: name and note of each driver of this host. gpus: a line each."""
 
     registry: ObjectRegistry
     pool: Pool
@@ -41,6 +43,7 @@ class AdminContext:
     started_ns: int
     version: str
     runtimes: Callable[[], Mapping[str, str]]
+    gpus: Callable[[], Sequence[str]]
     metrics: Callable[[], bytes]
     stop_seconds: Callable[[], float]
     shutdown: Callable[[bool], None]  # keep instances?
@@ -90,6 +93,7 @@ class Admin:
                 "functions": [row.name for row in context.registry.select(Kind.FUNCTION)],
                 "instances": len(live),
                 "runtimes": dict(context.runtimes()),
+                "gpus": list(context.gpus()),
             }
         )
 
@@ -125,16 +129,33 @@ class Admin:
         return json_response({"instance_id": instance_id, "lines": tail_lines(Path(path), int(tail))})
 
     async def _wake(self, whole: Whole) -> Response:
+        """Of one qualifier, or of every pool of the function; count: at most so many of each pool."""
         body = parse_body(whole.body)
-        name, qualifier = str(body.get("functionName", "")), str(body.get("qualifier") or LATEST)
+        name, count = str(body.get("functionName", "")), body.get("count")
+        if count is not None and (type(count) is not int or count < 1):
+            raise HttpError(400, "InvalidArgument", f"count must be a number from 1 on, not {count!r}")
+        began = time.monotonic_ns()
         try:
-            self._context.registry.resolve(name, qualifier)
-            awake = await self._context.pool.wake(name, qualifier)
+            qualifiers = self._qualifiers(name, str(body.get("qualifier") or ""))
+            done = await asyncio.gather(*(self._context.pool.wake(name, q, count) for q in qualifiers))
         except Missing as err:
-            raise HttpError(404, "FunctionNotFound", str(err)) from err
+            raise HttpError(404, NOT_FOUND_CODES[err.kind], str(err)) from err
         except Refused as err:
             raise HttpError(err.status, err.code, err.message, err.retry_after_seconds) from err
-        return json_response({"awake": awake})
+        took = (time.monotonic_ns() - began) / 1e9
+        pools = [{"qualifier": q, **asdict(woken)} for q, woken in zip(qualifiers, done, strict=True)]
+        return json_response({"pools": pools, "took_seconds": took})
+
+    def _qualifiers(self, name: str, qualifier: str) -> tuple[str, ...]:
+        registry = self._context.registry
+        registry.function(name)
+        if qualifier:
+            registry.resolve(name, qualifier)
+            return (qualifier,)
+        found = tuple(row.name for row in registry.select(Kind.PROVISION, name))
+        if not found:
+            raise Refused(404, "ProvisionConfigNotFound", f"{name} has no reserved instances")
+        return found
 
     async def _shutdown(self, whole: Whole) -> Response:
         keep = parse_body(whole.body).get("keepInstances", False) is True

@@ -32,16 +32,20 @@ def pick(instances: Iterable[Instance], revision: str) -> Instance | None:
 def to_wake(instances: Sequence[Instance], revision: str, waiting: int) -> list[Instance]:
     """The idle instances to wake so that all who wait get a place; those that are waking count already."""
     coming = sum(i.concurrency for i in instances if i.state is InstanceState.WAKING)
-    idle = [i for i in instances if i.state is InstanceState.IDLE]
-    # The one that was idle for the shortest time is the one most likely still in memory.
-    idle.sort(key=lambda i: (i.revision != revision, -i.empty_mono_ns, i.instance_id))
     chosen: list[Instance] = []
-    for instance in idle:
+    for instance in idle_first(instances, revision):
         if coming >= waiting:
             break
         chosen.append(instance)
         coming += instance.concurrency
     return chosen
+
+
+def idle_first(instances: Iterable[Instance], revision: str) -> list[Instance]:
+    """The idle instances in the order in which they are woken."""
+    idle = [i for i in instances if i.state is InstanceState.IDLE]
+    # The one that was idle for the shortest time is the one most likely still in memory.
+    return sorted(idle, key=lambda i: (i.revision != revision, -i.empty_mono_ns, i.instance_id))
 
 
 def queue_limit(pool: DesiredPool, instances: Iterable[Instance], settings: PoolSettings) -> int:

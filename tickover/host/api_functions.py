@@ -17,7 +17,7 @@ from tickover.fc.validate import InvalidResource, parse
 from tickover.fc.version import FunctionVersion
 from tickover.host.api_context import ApiContext, Call, invalid, not_supported, page, times
 from tickover.host.http import HttpError, Response, json_response
-from tickover.host.instance import setting_problems
+from tickover.host.idle_settings import idle_problems
 from tickover.host.model import LATEST
 from tickover.host.nas import nas_problems
 from tickover.host.store import Kind, Row
@@ -43,7 +43,7 @@ def without_nulls(body: Mapping[str, Any]) -> dict[str, Any]:
 def _checked_function(context: ApiContext, name: str, wire: Mapping[str, Any]) -> dict[str, Any]:
     """The spec as it is kept, functionName included."""
     spec = {**checked(Function, {**wire, "functionName": name}), "functionName": name}
-    problems = [*nas_problems(spec, context.nas), *setting_problems(spec.get("environmentVariables") or {})]
+    problems = (*nas_problems(spec, context.nas), *idle_problems(spec.get("environmentVariables")))
     if problems:
         raise invalid(*problems)
     if spec.get("sessionAffinity") not in (None, "", "NONE"):

@@ -65,10 +65,12 @@ class AdminClient:
         found: list[str] = self._call("GET", f"logs/{instance_id}", query={"tail": str(tail)})["lines"]
         return found
 
-    def wake(self, function_name: str, qualifier: str = "LATEST") -> int:
-        """How many instances are awake then."""
-        body = {"functionName": function_name, "qualifier": qualifier}
-        return int(self._call("POST", "wake", body=body, read_seconds=WAKE_SECONDS)["awake"])
+    def wake(
+        self, function_name: str, qualifier: str | None = None, count: int | None = None
+    ) -> dict[str, Any]:
+        """{"pools": [{"qualifier", "woke", "failed", "awake"}], "took_seconds"}; no qualifier: every pool."""
+        body = {"functionName": function_name, "qualifier": qualifier, "count": count}
+        return self._call("POST", "wake", body=body, read_seconds=WAKE_SECONDS)
 
     def shutdown(self, keep_instances: bool = False) -> float:
         """Begin to stop; how many seconds that may take."""

@@ -35,6 +35,11 @@ CREATE TABLE IF NOT EXISTS instance (
     destroyed_wall_ns INTEGER,
     reason TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS instance_cards (
+    instance_id TEXT PRIMARY KEY,
+    cards TEXT NOT NULL,
+    deep_pids TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS instance_alive ON instance (instance_id) WHERE destroyed_wall_ns IS NULL;
 CREATE TABLE IF NOT EXISTS interval (
     interval_id INTEGER PRIMARY KEY,

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from tickover.fc.function import Function, LifecycleHook
+from tickover.host.gpu.keeper import Brought
 from tickover.host.http import new_request_id
 from tickover.host.instance import Instance, PoolSettings
 from tickover.host.model import Deepest
@@ -60,7 +61,9 @@ def pre_stop_of(spec: Function) -> Hook | None:
 def longest_pre_stop(specs: Iterable[Function], settings: PoolSettings) -> float:
     """For how many seconds the hooks of these functions may hold up an end, the wake before them included."""
     hooks = [hook for hook in map(pre_stop_of, specs) if hook is not None]
-    return max((hook.seconds + settings.wake_asleep_deadline_seconds for hook in hooks), default=0.0)
+    # A card may have to be waited for.
+    waking = settings.queue_wait_seconds + settings.wake_asleep_deadline_seconds
+    return max((hook.seconds + waking for hook in hooks), default=0.0)
 
 
 def _hook(name: str, method: str, path: str, given: LifecycleHook | None) -> Hook | None:
@@ -101,7 +104,7 @@ async def pre_stop(
     runtime: Runtime,
     plan: LaunchPlan,
     account: Account,
-    wake: Callable[[], Awaitable[str | None]],
+    wake: Callable[[], Awaitable[Brought]],
     *,
     was_moving: bool,
 ) -> str | None:
@@ -117,7 +120,7 @@ async def pre_stop(
         return None
     try:
         if was_moving or condition is Condition.FROZEN or instance.rung is not Deepest.NONE:
-            trouble = await wake()
+            trouble = (await wake()).trouble
             if trouble is not None:
                 log.warning("no hook was called", instance=instance.instance_id, trouble=trouble)
                 return f"its {hook.name} was not called: it did not wake: {trouble}"

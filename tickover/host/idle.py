@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tickover.host import modelserver
+from tickover.host.instance import SLEEPING
 from tickover.host.model import Deepest
 from tickover.host.modelserver import ServerRefused
 from tickover.host.runtimes.base import Condition, Runtime, RuntimeFailed
@@ -92,7 +93,7 @@ async def suspend(place: Place, deepest: Deepest) -> Suspended:
         return Suspended(Deepest.NONE)
     trouble = ""
     has_slept = False
-    if deepest is Deepest.SLEEP:
+    if deepest in SLEEPING:
         has_slept, trouble = await _sleep(place)
         if trouble and not has_slept and await _has_work(place):
             return Suspended(Deepest.NONE, trouble)

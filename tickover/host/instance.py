@@ -7,22 +7,15 @@ to it. Never: any I/O.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tickover.fc.function import Function
 from tickover.host.clock import SECOND_NS, seconds_ns
+from tickover.host.idle_settings import idle_settings
 from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView
+from tickover.host.runtimes.base import Gpu
 
-LINGER_VARIABLE = "TICKOVER_LINGER_SECONDS"
-DEEPEST_VARIABLE = "TICKOVER_IDLE_DEEPEST"
-START_DEADLINE_VARIABLE = "TICKOVER_START_DEADLINE_SECONDS"
-MAX_LINGER_SECONDS = 86400.0
-MAX_START_SECONDS = 86400.0
-_SECONDS = {  # variable → its least and its largest value
-    LINGER_VARIABLE: (0.0, MAX_LINGER_SECONDS),
-    START_DEADLINE_VARIABLE: (1.0, MAX_START_SECONDS),
-}
+SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,15 +33,16 @@ class PoolKey:
 class PoolSettings:
     """The times and bounds of all pools of a host.
 
-    deepest: how far down an idle instance goes, if it can; TICKOVER_IDLE_DEEPEST overrides it.
-    linger_seconds: empty for so long before an instance is suspended; a function's environment variable
-    TICKOVER_LINGER_SECONDS overrides it. start_deadline_seconds: until it has to serve, from when its process
-    exists; TICKOVER_START_DEADLINE_SECONDS overrides it. drain_max_seconds: a retired instance with requests
-    is stopped after so long (or its function's timeout, if shorter). stable_seconds: up for so long ends a
-    back-off.
+    deepest: how far down an idle instance goes, if it can. deep_after_seconds: asleep for so long before the
+    driver takes the rest, None: only when another instance needs its card. linger_seconds: empty for so long
+    before an instance is suspended. start_deadline_seconds: until it has to serve, from when its process
+    exists. What a function says of these overrides them (`idle_settings`). drain_max_seconds: a retired
+    instance with requests is stopped after so long (or its function's timeout, if shorter). stable_seconds:
+    up for so long ends a back-off.
     """
 
-    deepest: Deepest = Deepest.SLEEP
+    deepest: Deepest = Deepest.CHECKPOINT
+    deep_after_seconds: float | None = None
     linger_seconds: float = 2.0
     start_deadline_seconds: float = 120.0
     wake_deadline_seconds: float = 5.0
@@ -96,13 +90,19 @@ class Instance:
     failure: str = ""  # the class of a failure that was recognised, for the metrics
     can_sleep: bool | None = None  # its server can give up its GPU memory; None: nobody has asked yet
     rung: Deepest = Deepest.NONE  # how far down it is
+    cards: tuple[str, ...] = ()  # the UUIDs of its GPUs
+    gpus: tuple[Gpu, ...] | None = None  # those that it may see, as it was started with
+    can_deep: bool = False  # the driver may checkpoint it
+    deep_pids: tuple[int, ...] = ()  # its processes that the driver may have
+    sink_ns: int | None = None  # when, asleep, it goes to the deepest rung
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
     is_unhealthy: bool = False  # its health check fails: no new requests
+    is_held: bool = False  # another one needs its card: no new requests until that one had its turn
 
     @property
     def is_good(self) -> bool:
         """Whether a new request may go to it."""
-        return not (self.is_doubtful or self.is_unhealthy)
+        return not (self.is_doubtful or self.is_unhealthy or self.is_held)
 
     @property
     def concurrency(self) -> int:
@@ -150,44 +150,42 @@ def new_instance(pool: DesiredPool, mono_ns: int, wall_ns: int) -> Instance:
 
 def linger_ns(spec: Function, settings: PoolSettings) -> int:
     """How long an empty instance stays awake."""
-    given = _seconds_of(spec.environment_variables or {}, LINGER_VARIABLE)
-    return seconds_ns(settings.linger_seconds if given is None else given)
+    seconds = idle_settings(spec.environment_variables).linger_seconds
+    return seconds_ns(settings.linger_seconds if seconds is None else seconds)
 
 
 def start_deadline_seconds(spec: Function, settings: PoolSettings) -> float:
     """How long a process may take until it can serve, its initializer not counted."""
-    given = _seconds_of(spec.environment_variables or {}, START_DEADLINE_VARIABLE)
-    return settings.start_deadline_seconds if given is None else given
-
-
-def _seconds_of(environment: Mapping[str, str], variable: str) -> float | None:
-    """The seconds that a variable gives; None if it gives none that may be."""
-    low, high = _SECONDS[variable]
-    try:
-        seconds = float(environment.get(variable, ""))
-    except ValueError:
-        return None
-    return seconds if low <= seconds <= high else None  # never for "nan"
-
-
-def setting_problems(environment: Mapping[str, str]) -> list[str]:
-    """What is wrong with the settings of this host among a function's variables."""
-    return [
-        f"environmentVariables.{name} must be seconds from {low:g} to {high:g}, but is {environment[name]!r}"
-        for name, (low, high) in _SECONDS.items()
-        if environment.get(name) and _seconds_of(environment, name) is None
-    ]
+    seconds = idle_settings(spec.environment_variables).start_deadline_seconds
+    return settings.start_deadline_seconds if seconds is None else seconds
 
 
 def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:
     """How far down an idle instance of a spec may go."""
-    given = (spec.environment_variables or {}).get(DEEPEST_VARIABLE, "")
-    return next((rung for rung in Deepest if rung.value == given), settings.deepest)
+    return idle_settings(spec.environment_variables).deepest or settings.deepest
+
+
+def wake_ahead_ns(spec: Function) -> int:
+    """How long before a scheduled action its instances are woken; 0: not at all."""
+    return seconds_ns(idle_settings(spec.environment_variables).wake_ahead_seconds or 0.0)
+
+
+def max_age_ns(spec: Function) -> int | None:
+    """How old an instance becomes before it is replaced."""
+    seconds = idle_settings(spec.environment_variables).max_age_seconds
+    return None if seconds is None else seconds_ns(seconds)
+
+
+def deep_after_ns(spec: Function, settings: PoolSettings) -> int | None:
+    """How long an instance asleep keeps what that leaves on its cards; None: until another needs them."""
+    given = idle_settings(spec.environment_variables).deep_after_seconds
+    seconds = settings.deep_after_seconds if given is None else given
+    return None if seconds is None else seconds_ns(seconds)
 
 
 def may_sleep(instance: Instance, settings: PoolSettings) -> bool:
     """False where its server cannot sleep, or must not."""
-    wants = instance.idle_enabled and deepest_of(instance.spec, settings) is Deepest.SLEEP
+    wants = instance.idle_enabled and deepest_of(instance.spec, settings) in SLEEPING
     return wants and instance.can_sleep is not False
 
 

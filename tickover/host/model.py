@@ -39,6 +39,7 @@ class Deepest(Enum):
     NONE = "none"  # it goes on running
     FREEZE = "freeze"  # no processor
     SLEEP = "sleep"  # the model server gives up its GPU memory, then no processor
+    CHECKPOINT = "checkpoint"  # the driver takes what the server has left, later or when others need it
 
 
 class BillingClass(Enum):
@@ -57,6 +58,8 @@ class DesiredPool:
     revision: changes whenever a new instance is needed (LATEST edited, alias moved, idle switch flipped).
     target: instances that should be up now, schedules applied.
     idle_enabled: alwaysAllocateGPU/CPU false: instances freeze when nothing is in flight.
+    expected_ns: wall-clock times around now at which a schedule asks for instances: the last one and the
+    next one. Empty if nobody wants to be awake for them.
     """
 
     function_name: str
@@ -66,6 +69,7 @@ class DesiredPool:
     spec: Function
     target: int
     idle_enabled: bool
+    expected_ns: tuple[int, ...] = ()
 
 
 class Registry(Protocol):
@@ -95,7 +99,7 @@ class InstanceView:
     created_ns: int
     destroyed_ns: int | None = None
     reason: str = ""  # why it failed or stopped
-    rung: str = "none"  # how far down the idle ladder it is: none, freeze, sleep
+    rung: str = "none"  # how far down the idle ladder it is: none, freeze, sleep, checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,16 @@ class Lease:
     port: int
     woke: bool  # this request made the instance wake
     waited_ns: int  # from acquire to grant
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """What a wake without a request has done. woke: instances that were idle; failed: those that are still
+    idle, for want of room, or have ended instead; awake: all of the pool that serve now."""
+
+    woke: int
+    failed: int
+    awake: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +188,8 @@ class Pool(Protocol):
         """The request is over (failed: the instance could not be reached or broke the connection)."""
         ...
 
-    async def wake(self, function_name: str, qualifier: str) -> int:
-        """Wake the idle instances of a pool; how many are awake then."""
+    async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
+        """Wake the idle instances of a pool (at most `count`); they go idle again as after a request."""
         ...
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:

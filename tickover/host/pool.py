@@ -14,13 +14,16 @@ from pathlib import Path
 import structlog
 
 from tickover.host.adoption import GONE_REASON, STRANDED_REASON, adopted_state
+from tickover.host.cards import CardDesk, Gpus
 from tickover.host.clock import SECOND_NS, Clock, SystemClock
 from tickover.host.desk import Desk
+from tickover.host.gpu.inventory import Inventory
 from tickover.host.hooks import Account, initializer_of, longest_pre_stop
 from tickover.host.instance import (
     Instance,
     PoolKey,
     PoolSettings,
+    deep_after_ns,
     linger_ns,
     may_sleep,
     new_instance,
@@ -28,6 +31,7 @@ from tickover.host.instance import (
 from tickover.host.meter import Meter
 from tickover.host.metrics import Metrics, snapshot
 from tickover.host.model import (
+    Deepest,
     DesiredPool,
     InstanceState,
     InstanceView,
@@ -36,13 +40,15 @@ from tickover.host.model import (
     Refused,
     Registry,
     UsageRow,
+    Woken,
 )
 from tickover.host.roster import Roster
-from tickover.host.runtimes import logs
-from tickover.host.runtimes.base import Condition, Runtime, RuntimeFailed
+from tickover.host.runtimes.base import Condition, Runtime
 from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.scheduler import Start, Tell, decide
 from tickover.host.states import LIVING, SERVING, UP, Effect, Event, step
+from tickover.host.upkeep import collect_for_ever, tidy_logs
+from tickover.host.waking import wake_idle
 from tickover.host.works import Surroundings, Works
 
 __all__ = ["PoolSettings", "ReservedPool"]
@@ -52,7 +58,6 @@ log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a schedule
 _RETRY_SECONDS = 5.0
 _TIDY_BEATS = 15
-_COLLECT_SECONDS = 60.0
 _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
 _NOTED = frozenset(
     {InstanceState.DRAINING, InstanceState.STOPPING, InstanceState.FAILED, InstanceState.STOPPED}
@@ -77,6 +82,7 @@ class ReservedPool:
         on_change: Callable[[], None] | None = None,
         settings: PoolSettings | None = None,
         runtimes: Iterable[Runtime] | None = None,
+        gpus: Gpus | None = None,
         account: Account | None = None,
     ) -> None:
         self._registry = registry
@@ -84,13 +90,28 @@ class ReservedPool:
         self._clock = clock or SystemClock()
         self._on_change = on_change or (lambda: None)
         self._settings = settings or PoolSettings()
-        found = (ProcessRuntime(),) if runtimes is None else tuple(runtimes)
+        found = (ProcessRuntime(str(data_dir.resolve())),) if runtimes is None else tuple(runtimes)
         self._runtimes: dict[str, Runtime] = {runtime.name: runtime for runtime in found}
-        self._metrics = Metrics(self._clock, lambda: snapshot(self._roster, self._desk))
-        around = (self._runtimes, dict(nas), data_dir, self._clock, self._settings, self._metrics)
+        self.metrics = Metrics(self._clock, lambda: snapshot(self._roster, self._desk))
+        around = (self._runtimes, dict(nas), data_dir, self._clock, self._settings, self.metrics)
         self._around = Surroundings(*around, account or Account())
         self._roster = Roster()
-        self._works = Works(self._around, self._happened, self._judged, self._record, self._roster.ports)
+        self._cards = CardDesk(
+            gpus or Gpus(Inventory(())),
+            self._roster,
+            self._runtimes,
+            self._around.nas,
+            self._clock,
+            self._settings,
+            self._happened,
+            self._judged,
+            self._noted,
+            self._next_change,
+            self.metrics,
+        )
+        self._works = Works(
+            self._around, self._happened, self._judged, self._record, self._roster.ports, self._cards
+        )
         self._desk = Desk(self._roster, self._clock, self._settings, self._happened, self._host_of)
         self._retiring: list[tuple[str, str | None]] = []
         self._is_stale = True  # the registry has to be asked again
@@ -109,18 +130,18 @@ class ReservedPool:
         for runtime in self._runtimes.values():
             await runtime.open([ref for name, ref in left if name == runtime.name])
         self._is_open = True
-        gone = self._adopt()
+        gone = await self._adopt()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._reconcile_for_ever()),
             loop.create_task(self._beat_for_ever()),
             loop.create_task(self._sweep(gone)),
-            loop.create_task(self._collect_for_ever()),
+            loop.create_task(collect_for_ever(self._around, self._roster)),
         ]
         for task in self._tasks:
             task.add_done_callback(_tell_end)
 
-    def _adopt(self) -> list[Instance]:
+    async def _adopt(self) -> list[Instance]:
         """Take over what a former host left running; the instances that are gone."""
         gone: list[Instance] = []
         adopted: list[Instance] = []
@@ -148,6 +169,8 @@ class ReservedPool:
         self._meter.recover(adopted)
         for instance in adopted:
             self._roster.add(instance)
+        await self._cards.open(adopted)
+        for instance in adopted:
             self._works.watch(instance)
             self._works.do(_ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
             log.info("adopted", instance=instance.instance_id, state=instance.state.value, pid=instance.pid)
@@ -168,6 +191,7 @@ class ReservedPool:
             await self._stop_all()
         self._is_open = False
         await self._works.abandon()
+        await self._cards.close()
         for runtime in self._runtimes.values():
             await runtime.close()
         self._meter.close()
@@ -193,6 +217,10 @@ class ReservedPool:
     def runtimes(self) -> Mapping[str, str]:
         """Runtime name → how it isolates instances here."""
         return {name: runtime.describe() for name, runtime in self._runtimes.items()}
+
+    def gpus(self) -> tuple[str, ...]:
+        """Lines for a person: the cards of this machine, or why it has none."""
+        return self._cards.describe()
 
     # -- loops -----------------------------------------------------------------------------------------
 
@@ -223,7 +251,12 @@ class ReservedPool:
         self._refresh()
         roster, now = self._roster, self._clock.mono_ns()
         decision = decide(
-            roster.pools.values(), roster.instances.values(), roster.crashes, now, self._settings
+            roster.pools.values(),
+            roster.instances.values(),
+            roster.crashes,
+            now,
+            self._settings,
+            wall_ns=self._clock.wall_ns(),
         )
         for effect in decision.effects:
             match effect:
@@ -258,28 +291,8 @@ class ReservedPool:
             self._meter.beat()
             beats += 1
             if beats % _TIDY_BEATS == 0:
-                self._tidy_logs()
+                tidy_logs(self._around, self._roster)
                 self._roster.forgive(self._clock.mono_ns(), self._settings)
-
-    async def _collect_for_ever(self) -> None:
-        """End what this host has made and lost: it was killed in the middle of a start, or a stop failed."""
-        while True:
-            for runtime in self._runtimes.values():
-                claimed = {i.ref for i in self._roster.instances.values() if i.runtime == runtime.name}
-                try:
-                    await runtime.collect(claimed)
-                except RuntimeFailed as error:
-                    log.debug("nothing could be collected", runtime=runtime.name, why=error.reason)
-            await self._clock.sleep(_COLLECT_SECONDS)
-
-    def _tidy_logs(self) -> None:
-        living = set(self._roster.instances)
-        try:
-            for instance_id in living:
-                logs.cut(self._around.log_path(instance_id), self._settings.log_max_bytes)
-            logs.tidy(self._around.log_dir, living, self._settings.logs_kept)
-        except OSError as error:
-            log.warning("logs could not be tidied", error=str(error))
 
     # -- the one place where state changes -------------------------------------------------------------
 
@@ -293,7 +306,7 @@ class ReservedPool:
         instance.reason = reason or instance.reason
         self._stamp(instance, event, now)
         self._meter.entered(instance, now)
-        self._metrics.moved(instance, former, event, now)
+        self.metrics.moved(instance, former, event, now)
         if move.state is InstanceState.FAILED and former in LIVING:
             failures = self._roster.crashed(instance, now, self._settings).count
             name, pool = instance.instance_id, str(instance.key)
@@ -319,13 +332,19 @@ class ReservedPool:
                 log.info("ready", instance=instance.instance_id, pool=str(instance.key), took_ms=took_ms)
             case Event.EMPTIED | Event.WOKEN | Event.FREEZE_FAILED:
                 instance.empty_mono_ns = now
+            case Event.FROZEN if instance.can_deep and instance.rung is Deepest.SLEEP:
+                after = deep_after_ns(instance.spec, self._settings)
+                instance.sink_ns = instance.sink_ns if after is None else now + after
             case Event.WAKE_ASKED:
-                instance.wake_mono_ns = now
+                instance.wake_mono_ns, instance.sink_ns = now, None
+            case Event.SINK:
+                instance.sink_ns = None
             case Event.RETIRED:
                 instance.drain_mono_ns = now
 
     def _changed(self, instance: Instance, event: Event) -> None:
         self._desk.pump(instance.key)
+        self._cards.nudge()
         if not self._can_wait(instance, event):
             self._kicked.set()
         for watcher in self._watchers:
@@ -359,6 +378,10 @@ class ReservedPool:
     def _record(self, instance: Instance) -> None:
         self._meter.insert(instance)
 
+    def _noted(self, instance: Instance) -> None:
+        self._meter.note(instance)
+        self._on_change()
+
     def _host_of(self, instance: Instance) -> str:
         return self._runtimes[instance.runtime].host
 
@@ -380,21 +403,12 @@ class ReservedPool:
 
     # -- pools -----------------------------------------------------------------------------------------
 
-    async def wake(self, function_name: str, qualifier: str) -> int:
+    async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
         self._refresh()
         key = PoolKey(function_name, qualifier)
         if key not in self._roster.pools:
             raise Refused(404, "ProvisionConfigNotFound", f"{key} has no reserved instances")
-        asked: set[str] = set()
-        while True:
-            for instance in list(self._roster.of(key)):
-                if instance.state is InstanceState.IDLE and instance.instance_id not in asked:
-                    asked.add(instance.instance_id)
-                    self._happened(instance, Event.WAKE_ASKED)
-            states = [instance.state for instance in self._roster.of(key)]
-            if InstanceState.WAKING not in states and InstanceState.SUSPENDING not in states:
-                return sum(state in SERVING for state in states)
-            await self._next_change()
+        return await wake_idle(self._roster, key, count, self._clock, self._happened, self._next_change)
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:
         entry = (function_name, qualifier)
@@ -422,10 +436,6 @@ class ReservedPool:
 
     def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
         return self._meter.requests(since_ns, until_ns)
-
-    def metrics(self) -> bytes:
-        """For Prometheus."""
-        return self._metrics.page()
 
     def log_path(self, instance_id: str) -> str | None:
         path = self._around.log_path(instance_id)

@@ -90,17 +90,29 @@ class Records:
         marks = ", ".join("?" * len(values))
         with self._db.transaction() as connection:
             connection.execute(f"INSERT INTO instance ({_COLUMNS}) VALUES ({marks})", values)
+            if instance.cards:
+                held = (instance.instance_id, json.dumps(instance.cards), "[]")
+                connection.execute("INSERT INTO instance_cards VALUES (?, ?, ?)", held)
 
     def note(self, instance: Instance) -> None:
-        """Its state, why, and whether it is gone."""
+        """Its state, why, whether it is gone, and what of it the GPU's driver may have."""
         with self._db.transaction() as connection:
             connection.execute(
                 "UPDATE instance SET state = ?, reason = ?, destroyed_wall_ns = ? WHERE instance_id = ?",
                 (instance.state.value, instance.reason, instance.destroyed_wall_ns, instance.instance_id),
             )
+            if instance.cards:
+                connection.execute(
+                    "UPDATE instance_cards SET deep_pids = ? WHERE instance_id = ?",
+                    (json.dumps(instance.deep_pids), instance.instance_id),
+                )
 
     def living(self) -> list[Instance]:
         """What a former host has not seen the end of, oldest first, in the state it was last noted in."""
+        cards = {
+            row[0]: (tuple(json.loads(row[1])), tuple(json.loads(row[2])))
+            for row in self._db.rows("SELECT instance_id, cards, deep_pids FROM instance_cards")
+        }
         found = self._db.rows(
             f"SELECT {_COLUMNS} FROM instance WHERE destroyed_wall_ns IS NULL "
             "ORDER BY created_wall_ns, instance_id"
@@ -121,6 +133,8 @@ class Records:
                 created_wall_ns=row[12],
                 created_mono_ns=row[13],
                 reason=row[15],
+                cards=cards.get(row[0], ((), ()))[0],
+                deep_pids=cards.get(row[0], ((), ()))[1],
             )
             for row in found
         ]

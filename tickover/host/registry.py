@@ -14,9 +14,10 @@ from typing import Any
 
 from tickover.fc.function import Function
 from tickover.fc.provision import ProvisionConfig
+from tickover.host.idle_settings import VARIABLES, idle_settings
 from tickover.host.model import LATEST, DesiredPool
 from tickover.host.store import Key, Kind, Row, Store
-from tickover.host.targets import Timetable, timetable
+from tickover.host.targets import Expected, Timetable, timetable
 
 # Changing one of these needs no new instance: the front door and the pool read them live.
 LIVE_FIELDS = frozenset({"description", "instanceConcurrency", "timeout", "tags", "logConfig", "idleTimeout"})
@@ -53,6 +54,7 @@ class ObjectRegistry:
         self._specs: dict[Key, Function] = {}
         self._timetables: dict[Key, Timetable] = {}
         self._changes: dict[Key, tuple[int, int | None]] = {}  # looked at when, changes when
+        self._expected: dict[Key, tuple[int, Expected]] = {}  # looked at when, found what
         self.generation = 0  # grows with every change
 
     # -- reading ---------------------------------------------------------------------------------------
@@ -126,7 +128,21 @@ class ObjectRegistry:
             spec=resolved.spec,
             target=self._timetable(row).target(now_ns),
             idle_enabled=idle,
+            expected_ns=self._expected_ns(row, resolved.spec, now_ns),
         )
+
+    def _expected_ns(self, row: Row, spec: Function, now_ns: int) -> tuple[int, ...]:
+        """Kept as `_next_change_ns` is, and for the same reason."""
+        if not idle_settings(spec.environment_variables).wake_ahead_seconds:
+            return ()
+        known = self._expected.get(row.key)
+        if (
+            known is None
+            or now_ns < known[0]
+            or (known[1].until_ns is not None and now_ns >= known[1].until_ns)
+        ):
+            known = self._expected[row.key] = (now_ns, self._timetable(row).expected(now_ns))
+        return known[1].moments
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -157,6 +173,7 @@ class ObjectRegistry:
         self._specs.pop(key, None)
         self._timetables.pop(key, None)
         self._changes.pop(key, None)
+        self._expected.pop(key, None)
 
     def _timetable(self, row: Row) -> Timetable:
         found = self._timetables.get(row.key)
@@ -188,5 +205,9 @@ def revision(function_id: str, resolved: Resolved, idle: bool) -> str:
         shape: Any = resolved.version_id
     else:
         shape = {k: v for k, v in resolved.spec.to_wire().items() if k not in LIVE_FIELDS}
+        variables = shape.pop("environmentVariables", None) or {}
+        # What is for the host only is read live too.
+        if inside := {name: value for name, value in variables.items() if name not in VARIABLES}:
+            shape["environmentVariables"] = inside
     text = json.dumps([function_id, shape, idle], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,9 +1,10 @@
 """What should happen to the pools now: a function of what is wanted, what is there, and the time.
 
 Owns: how many instances start and which ones go, in which order; when an empty one is suspended; how long a
-crashing revision waits. Promises: pure, no clock, no I/O; the same input gives the same effects in the same
-order. New before old: instances of a former revision serve until `target` new ones are up. Never: changes an
-instance.
+crashing revision waits; when idle ones are woken ahead of a schedule; when an old one is replaced. Promises:
+pure, no clock, no I/O; the same input gives the same effects in the same order. New before old: instances of
+a former revision serve until `target` new ones are up, and one that has reached its greatest age until its
+replacement is up. Never: changes an instance.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from tickover.host.instance import (
     deepest_of,
     drain_ns,
     linger_ns,
+    max_age_ns,
+    wake_ahead_ns,
 )
 from tickover.host.model import Deepest, DesiredPool, InstanceState
 from tickover.host.states import LIVING, STARTING, UP, Event
 
 CrashKey = tuple[PoolKey, str]  # (pool, revision)
+_RESTING = frozenset({InstanceState.READY, InstanceState.IDLE})  # up and empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,16 @@ def decide(
     crashes: Mapping[CrashKey, Crashes],
     now_ns: int,
     settings: PoolSettings,
+    *,
+    wall_ns: int,
 ) -> Decision:
-    """All effects that are due now."""
-    there = sorted(instances, key=lambda i: (i.created_mono_ns, i.instance_id))
+    """All effects that are due now. now_ns: monotonic; wall_ns: the same moment by the clock of schedules."""
+    there = sorted(instances, key=_by_age)
     effects: list[Do] = []
     times: list[int] = []
     wanted = {PoolKey(pool.function_name, pool.qualifier): pool for pool in pools}
     room = settings.max_starting - sum(i.state in STARTING for i in there)
+    held: dict[PoolKey, int] = {}  # since when
     for key in sorted(wanted):
         of_pool = [i for i in there if i.key == key]
         pool = wanted[key]
@@ -79,15 +86,28 @@ def decide(
         room -= starts
         effects.extend([Start(pool)] * starts)
         times.extend(look)
-        effects.extend(_retirements(pool, of_pool))
+        aged, birthdays = _aged(pool, of_pool, now_ns)
+        effects.extend(_retirements(pool, of_pool, aged))
+        since, edges = _held(pool, now_ns, wall_ns, settings)
+        if since is not None:
+            held[key] = since
+        times += [*birthdays, *edges]
     for instance in there:
         if instance.key not in wanted and instance.state in LIVING:
             effects.append(Tell(instance.instance_id, Event.RETIRED, "its pool is no longer declared"))
     retired = {effect.instance_id for effect in effects if isinstance(effect, Tell)}
     for instance in there:
-        if instance.instance_id not in retired:
-            effects.extend(_due(instance, now_ns, settings))
-            times.extend(_deadlines(instance, settings))
+        if instance.instance_id in retired:
+            continue
+        since = held.get(instance.key)
+        if since is not None and instance.state is InstanceState.READY:
+            continue
+        # Once: where another one needs its card meanwhile, they would wake each other's places away in turns.
+        if since is not None and instance.state is InstanceState.IDLE and instance.wake_mono_ns < since:
+            effects.append(Tell(instance.instance_id, Event.WAKE_ASKED))
+            continue
+        effects.extend(_due(instance, now_ns, settings))
+        times.extend(_deadlines(instance, settings))
     return Decision(tuple(effects), min((t for t in times if t > now_ns), default=None))
 
 
@@ -99,7 +119,9 @@ def _starts(
     settings: PoolSettings,
 ) -> tuple[int, list[int]]:
     living = sum(i.state in LIVING and i.revision == pool.revision for i in of_pool)
-    missing = max(0, pool.target - living)
+    aged, _ = _aged(pool, of_pool, now_ns)
+    spare = int(_may_replace(pool, of_pool, aged))
+    missing = max(0, pool.target + spare - living)
     if not missing or crashed is None:
         return missing, []
     allowed_ns = crashed.last_mono_ns + backoff_ns(crashed.count, settings)
@@ -115,8 +137,44 @@ def backoff_ns(count: int, settings: PoolSettings) -> int:
     return seconds_ns(min(settings.backoff_first_seconds * 2**doublings, settings.backoff_max_seconds))
 
 
-def _retirements(pool: DesiredPool, of_pool: list[Instance]) -> Iterator[Tell]:
-    """Who goes: former revisions once the new one is up, and who is too many."""
+def _aged(pool: DesiredPool, of_pool: list[Instance], now_ns: int) -> tuple[list[Instance], list[int]]:
+    """The instances that have reached their greatest age, and when others will."""
+    limit = max_age_ns(pool.spec)
+    if limit is None:
+        return [], []
+    up = [i for i in of_pool if i.state in UP and i.revision == pool.revision]
+    ends = [i.created_mono_ns + limit for i in up]
+    return [i for i, end in zip(up, ends, strict=True) if end <= now_ns], [e for e in ends if e > now_ns]
+
+
+def _may_replace(pool: DesiredPool, of_pool: list[Instance], aged: list[Instance]) -> bool:
+    """Whether to replace an old instance now: one is empty, and nothing else changes in the pool."""
+    if not any(i.state in _RESTING for i in aged):
+        return False
+    at_rest = all(i.state in UP and i.revision == pool.revision for i in of_pool)
+    return at_rest and len(of_pool) == pool.target
+
+
+def in_the_way(
+    pool: DesiredPool, of_pool: Iterable[Instance], starting: Instance, now_ns: int
+) -> tuple[Instance, ...]:
+    """Whom a starting instance replaces, for where there is no room for both: all of former revisions, or the
+    old one whose replacement it is, if that has nothing to do."""
+    there = sorted(of_pool, key=_by_age)
+    former = tuple(i for i in there if i.revision != starting.revision)
+    living = sum(i.state in LIVING and i.revision == starting.revision for i in there)
+    aged = [i for i in _aged(pool, there, now_ns)[0] if i.state in _RESTING]
+    if former or not aged or starting.revision != pool.revision or living <= pool.target:
+        return former
+    return (min(aged, key=_worth),)
+
+
+def _by_age(instance: Instance) -> tuple[int, str]:
+    return instance.created_mono_ns, instance.instance_id
+
+
+def _retirements(pool: DesiredPool, of_pool: list[Instance], aged: list[Instance]) -> Iterator[Tell]:
+    """Who goes: former revisions once the new one is up, who is too many, who has been replaced."""
     living = [i for i in of_pool if i.state in LIVING]
     new = [i for i in living if i.revision == pool.revision]
     old = [i for i in living if i.revision != pool.revision]
@@ -127,7 +185,15 @@ def _retirements(pool: DesiredPool, of_pool: list[Instance]) -> Iterator[Tell]:
         # The pool shrank while its new revision is on the way.
         for instance in sorted(old, key=_worth)[: len(old) - pool.target]:
             yield Tell(instance.instance_id, Event.RETIRED, "the pool has shrunk")
-    for instance in sorted(new, key=_worth)[: max(0, len(new) - pool.target)]:
+    excess = max(0, len(new) - pool.target)
+    if excess == 1 and aged:
+        if sum(i.state in UP for i in new) > pool.target:
+            instance = min(aged, key=_worth)
+            yield Tell(
+                instance.instance_id, Event.RETIRED, "it has reached its greatest age and was replaced"
+            )
+        return  # else its replacement is on the way
+    for instance in sorted(new, key=_worth)[:excess]:
         yield Tell(instance.instance_id, Event.RETIRED, "the pool has shrunk")
 
 
@@ -148,12 +214,30 @@ def _worth(instance: Instance) -> tuple[int, int, int, str]:
     return (_WORTH[instance.state], instance.in_flight, instance.empty_mono_ns, instance.instance_id)
 
 
+def _held(
+    pool: DesiredPool, now_ns: int, wall_ns: int, settings: PoolSettings
+) -> tuple[int | None, list[int]]:
+    """Since when a pool's instances have to be awake for what a schedule asks, and when that changes.
+
+    From `wake_ahead` before it until they have lingered after it.
+    """
+    ahead = wake_ahead_ns(pool.spec)
+    if not ahead or not pool.idle_enabled:
+        return None, []
+    offset = now_ns - wall_ns
+    windows = [(at + offset - ahead, at + offset + linger_ns(pool.spec, settings)) for at in pool.expected_ns]
+    since = min((begin for begin, end in windows if begin <= now_ns < end), default=None)
+    return since, [t for pair in windows for t in pair]
+
+
 def _due(instance: Instance, now_ns: int, settings: PoolSettings) -> Iterator[Tell]:
     due = _deadlines(instance, settings)
     if not due or due[0] > now_ns:
         return
     if instance.state is InstanceState.READY:
         yield Tell(instance.instance_id, Event.LINGERED)
+    elif instance.state is InstanceState.IDLE:
+        yield Tell(instance.instance_id, Event.SINK)
     else:
         yield Tell(instance.instance_id, Event.DRAINED, "its last requests took too long")
 
@@ -162,6 +246,8 @@ def _deadlines(instance: Instance, settings: PoolSettings) -> list[int]:
     goes_idle = instance.idle_enabled and deepest_of(instance.spec, settings) is not Deepest.NONE
     if instance.state is InstanceState.READY and goes_idle:
         return [instance.empty_mono_ns + linger_ns(instance.spec, settings)]
+    if instance.state is InstanceState.IDLE and instance.sink_ns is not None:
+        return [instance.sink_ns]
     if instance.state is InstanceState.DRAINING:
         return [instance.drain_mono_ns + drain_ns(instance.spec, settings)]
     return []

@@ -31,6 +31,7 @@ from tickover.host.door import Door
 from tickover.host.door_context import DoorContext
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.hooks import Account
+from tickover.host.metrics import Metrics
 from tickover.host.model import Pool
 from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
@@ -48,13 +49,14 @@ class HostPool(Pool, Protocol):
     """The pool with what the admin API shows of its drivers."""
 
     def runtimes(self) -> Mapping[str, str]: ...
-    def metrics(self) -> bytes:
-        """In Prometheus' text format."""
-        ...
+    @property
+    def metrics(self) -> Metrics: ...
 
     def stop_seconds(self) -> float:
         """How long ending all instances may take."""
         ...
+
+    def gpus(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +243,9 @@ class Host:
                 started_ns=started_ns,
                 version=host_version(),
                 runtimes=pool.runtimes,
-                metrics=pool.metrics,
+                metrics=pool.metrics.page,
                 stop_seconds=lambda: pool.stop_seconds() + self._settings.grace_seconds,
+                gpus=pool.gpus,
                 shutdown=self.request_stop,
             )
         )

@@ -28,6 +28,8 @@ class Event(Enum):
     FREEZE_FAILED = "freeze_failed"
     WAKE_ASKED = "wake_asked"
     WOKEN = "woken"
+    WAKE_DENIED = "wake_denied"  # its cards have no room for it now: it is as it was
+    SINK = "sink"  # asleep for as long as it may hold what that leaves on its cards
     RETIRED = "retired"  # no longer wanted
     DRAINED = "drained"  # retired and empty, or drained for too long
     FAULTED = "faulted"  # alive but no good: start deadline, failed wake, failed checks
@@ -43,6 +45,7 @@ class Effect(Enum):
     WARM_UP = "warm_up"
     FREEZE = "freeze"
     THAW = "thaw"
+    SINK = "sink"  # have the driver take the rest
     STOP = "stop"  # end it politely
     KILL = "kill"  # end what is left of it
     FORGET = "forget"
@@ -91,8 +94,12 @@ TABLE: Mapping[InstanceState, Mapping[Event, Move]] = {
         Event.RETIRED: Move(S.DRAINING),
     },
     S.SUSPENDING: {**_END, Event.FROZEN: Move(S.IDLE), Event.FREEZE_FAILED: Move(S.READY)},
-    S.IDLE: {**_END, Event.WAKE_ASKED: Move(S.WAKING, Effect.THAW)},
-    S.WAKING: {**_END, Event.WOKEN: Move(S.READY)},
+    S.IDLE: {
+        **_END,
+        Event.WAKE_ASKED: Move(S.WAKING, Effect.THAW),
+        Event.SINK: Move(S.IDLE, Effect.SINK),
+    },
+    S.WAKING: {**_END, Event.WOKEN: Move(S.READY), Event.WAKE_DENIED: Move(S.IDLE)},
     S.DRAINING: {
         Event.EMPTIED: _STOPPING,
         Event.DRAINED: _STOPPING,
@@ -113,6 +120,7 @@ _LATE = frozenset(
         Event.FROZEN,
         Event.FREEZE_FAILED,
         Event.WOKEN,
+        Event.WAKE_DENIED,
         Event.EMPTIED,
         Event.RETIRED,
         Event.FAULTED,

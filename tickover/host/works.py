@@ -19,10 +19,13 @@ import structlog
 
 from tickover.errors import TickoverError
 from tickover.host import hooks
+from tickover.host.cards import CardDesk
 from tickover.host.clock import SECOND_NS, Clock
 from tickover.host.diagnosis import diagnose
+from tickover.host.gpu.keeper import Brought
 from tickover.host.idle import Place, first_sleep, rouse, suspend, wake
 from tickover.host.instance import (
+    SLEEPING,
     Instance,
     PoolSettings,
     deepest_of,
@@ -45,6 +48,7 @@ PAUSE_BEFORE_CHECK_SECONDS = 0.05
 PAUSE_AFTER_FAILURE_SECONDS = 0.3
 DIAGNOSED_BYTES = 64 * 1024  # a cause may stand hundreds of lines before the end: tracebacks follow it
 DIAGNOSED_LINES = 2000
+PAUSE_AFTER_DENIAL_SECONDS = 1.0  # before whoever still waits has it asked for again
 
 Happened = Callable[[Instance, Event, str], None]
 
@@ -70,7 +74,8 @@ class Surroundings:
 
     def plan(self, instance: Instance) -> LaunchPlan:
         name, port = instance.instance_id, instance.port or 0
-        return LaunchPlan(name, instance.spec, port, self.nas, self.log_path(name), self.data_dir)
+        log_path = self.log_path(name)
+        return LaunchPlan(name, instance.spec, port, self.nas, log_path, self.data_dir, instance.gpus)
 
 
 class Works:
@@ -83,15 +88,18 @@ class Works:
         judged: Callable[[Instance], None],
         record: Callable[[Instance], None],
         used_ports: Callable[[], set[int]],
+        cards: CardDesk,
     ) -> None:
         self._around = surroundings
         self._happened = happened
         self._judged = judged
         self._record = record
         self._used_ports = used_ports
+        self._cards = cards
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._monitors: dict[str, asyncio.Task[None]] = {}
+        self._sinks: set[asyncio.Task[None]] = set()  # a wake may be asked for meanwhile, and waits for them
         self._unwatch: dict[str, Callable[[], None]] = {}
 
     def create(self, instance: Instance) -> None:
@@ -109,6 +117,10 @@ class Works:
                 self._run(instance, self._freeze(instance))
             case Effect.THAW:
                 self._run(instance, self._thaw(instance))
+            case Effect.SINK:
+                task = asyncio.get_running_loop().create_task(self._cards.sink(instance))
+                self._sinks.add(task)
+                task.add_done_callback(lambda done: self._sank(instance, done))
             case Effect.STOP:
                 former = self._tasks.get(instance.instance_id)
                 self._run(instance, self._end(instance, former, self._around.settings.stop_grace_seconds))
@@ -143,7 +155,7 @@ class Works:
         for unwatch in self._unwatch.values():
             unwatch()
         self._unwatch.clear()
-        tasks = [*self._tasks.values(), *self._checks.values(), *self._monitors.values()]
+        tasks = [*self._tasks.values(), *self._checks.values(), *self._monitors.values(), *self._sinks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -166,6 +178,10 @@ class Works:
             del self._tasks[instance.instance_id]
         self._tell_trouble(instance, task)
 
+    def _sank(self, instance: Instance, task: asyncio.Task[None]) -> None:
+        self._sinks.discard(task)
+        self._tell_trouble(instance, task)
+
     def _checked(self, instance: Instance, task: asyncio.Task[None]) -> None:
         del self._checks[instance.instance_id]
         self._tell_trouble(instance, task)
@@ -182,6 +198,7 @@ class Works:
         try:
             runtime = self._runtime_of(instance)
             instance.runtime = runtime.name
+            instance.gpus = await self._cards.take(instance)
             instance.port = free_port(runtime.host, self._used_ports())
 
             def record(handle: Handle) -> None:
@@ -248,13 +265,14 @@ class Works:
             took_ms = (self._around.clock.mono_ns() - began) // 1_000_000
             log.info("tried to sleep", instance=instance.instance_id, can=instance.can_sleep, took_ms=took_ms)
         if trouble is None:
+            await self._cards.started(instance)
             self._happened(instance, Event.WARMED, "")
         else:
             self._happened(instance, Event.FAULTED, self.with_tail(instance, trouble))
 
     async def _freeze(self, instance: Instance) -> None:
         deepest = deepest_of(instance.spec, self._around.settings)
-        if deepest is Deepest.SLEEP and instance.can_sleep is False:
+        if deepest in SLEEPING and instance.can_sleep is False:
             deepest = Deepest.FREEZE
         try:
             done = await suspend(self._place(instance), deepest)
@@ -270,26 +288,33 @@ class Works:
                 reason=done.trouble,
             )
         instance.rung = done.reached
+        if done.reached is Deepest.SLEEP:
+            await self._cards.went_asleep(instance)
         is_idle = done.reached is not Deepest.NONE
         self._happened(instance, Event.FROZEN if is_idle else Event.FREEZE_FAILED, "")
 
     async def _thaw(self, instance: Instance) -> None:
         began = self._around.clock.mono_ns()
-        trouble = await self._wake(instance)
-        took = self._around.clock.mono_ns() - began
-        log.info("woke", instance=instance.instance_id, took_ms=took // 1_000_000, trouble=trouble or "")
-        if trouble is None:
-            self._happened(instance, Event.WOKEN, "")
-        else:
+        brought = await self._wake(instance)
+        took_ms, trouble = (self._around.clock.mono_ns() - began) // 1_000_000, brought.trouble or ""
+        log.info("woke", instance=instance.instance_id, took_ms=took_ms, trouble=trouble)
+        if brought.is_put_off:
+            await asyncio.sleep(PAUSE_AFTER_DENIAL_SECONDS)
+            self._happened(instance, Event.WAKE_DENIED, f"it cannot wake now: {trouble}")
+        elif trouble:
             self._happened(instance, Event.FAULTED, f"it did not wake: {trouble}")
+        else:
+            self._happened(instance, Event.WOKEN, "")
 
-    async def _wake(self, instance: Instance) -> str | None:
+    async def _wake(self, instance: Instance) -> Brought:
         settings = self._around.settings
         can = may_sleep(instance, settings)
         seconds = settings.wake_asleep_deadline_seconds if can else settings.wake_deadline_seconds
-        trouble = await wake(self._place(instance), self._rule(instance), seconds, can)
-        instance.rung = Deepest.NONE
-        return trouble
+        place, rule = self._place(instance), self._rule(instance)
+        brought = await self._cards.wake(instance, lambda: wake(place, rule, seconds, can))
+        if brought.trouble is None:
+            instance.rung = Deepest.NONE
+        return brought
 
     async def _check(self, instance: Instance) -> None:
         host, port = self._address(instance)
@@ -347,6 +372,7 @@ class Works:
                 )
                 reason = f"{instance.reason}; {trouble}" if trouble else ""
             await runtime.stop(instance.instance_id, instance.ref, grace_seconds)
+        self._cards.leave(instance)
         unwatch = self._unwatch.pop(instance.instance_id, None)
         if unwatch is not None:
             unwatch()

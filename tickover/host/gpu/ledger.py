@@ -91,6 +91,8 @@ class Rules:
     pinned_factor: an engine asleep holds its weights in pinned memory, in blocks rounded up to powers of two.
     tree_bytes: what its processes use besides. spare_bytes: kept free on a shared card, so that the next
     restore can begin while the card's owner is still awake. rest_ns: nobody is evicted sooner after its wake.
+    patience_ns: who waits for so long for one that is never without a request has newcomers held from it,
+    until it is, or for hold_ns.
     """
 
     pinned_factor: float = 1.4
@@ -99,6 +101,8 @@ class Rules:
     headroom_bytes: int = 256 * MIB
     spare_bytes: int = 2560 * MIB
     rest_ns: int = 1_000_000_000
+    patience_ns: int = 5_000_000_000
+    hold_ns: int = 20_000_000_000
     growth_factor: float = 1.25
     growth_bytes: int = 256 * MIB
 
@@ -296,17 +300,35 @@ def marked(ledger: Ledger, instance_ids: Iterable[str], *, is_moving: bool) -> L
     return _put(ledger, *(replace(holding, is_moving=is_moving) for holding in there))
 
 
-def request_began(ledger: Ledger, instance_id: str, now_ns: int) -> Ledger | Denied:
-    """A request may go to an awake instance that no swap has its hand on; else it is held at the door."""
+def counted(ledger: Ledger, instance_id: str, in_flight: int, used_ns: int) -> Ledger:
+    """How many requests it has at the door, and when it had its last one."""
     holding = ledger.holdings[instance_id]
-    if holding.tier is not Tier.AWAKE or holding.is_moving:
-        return Denied(f"instance {instance_id} is {holding.tier.value} or on its way", is_final=False)
-    return _put(ledger, replace(holding, in_flight=holding.in_flight + 1, used_ns=now_ns))
+    return _put(ledger, replace(holding, in_flight=in_flight, used_ns=used_ns))
 
 
-def request_ended(ledger: Ledger, instance_id: str, now_ns: int) -> Ledger:
+def taken_over(ledger: Ledger, need: Need, cards: Iterable[str], tier: Tier, now_ns: int) -> Ledger:
+    """What a former host placed is where it is, whether it fits or not."""
+    there = tuple(uuid for uuid in cards if uuid in ledger.rooms)
+    return _put(ledger, Holding(need, there, tier, used_ns=now_ns, awake_ns=now_ns))
+
+
+def revised(
+    ledger: Ledger,
+    instance_id: str,
+    *,
+    awake_bytes: int = 0,
+    can_sleep: bool | None = None,
+    can_deep: bool | None = None,
+) -> Ledger:
+    """What it turned out to be: more memory awake than was asked for (never less), or less able."""
     holding = ledger.holdings[instance_id]
-    return _put(ledger, replace(holding, in_flight=max(holding.in_flight - 1, 0), used_ns=now_ns))
+    need = holding.need
+    sleeps = need.can_sleep if can_sleep is None else can_sleep
+    deep = (need.can_deep if can_deep is None else can_deep) and sleeps
+    seen = max(need.awake_bytes, awake_bytes)
+    return _put(
+        ledger, replace(holding, need=replace(need, awake_bytes=seen, can_sleep=sleeps, can_deep=deep))
+    )
 
 
 def ending(ledger: Ledger, instance_id: str) -> Ledger:

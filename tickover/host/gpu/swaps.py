@@ -259,6 +259,15 @@ def _assemble(sketch: _Sketch) -> SwapPlan:
     return SwapPlan(target.instance_id, target.cards, tuple(steps), tuple(sketch.sleeps), tuple(sketch.sinks))
 
 
+def in_the_way(ledger: Ledger, instance_id: str) -> tuple[str, ...]:
+    """Who could make room for it if it had no request."""
+    target = ledger.holdings.get(instance_id)
+    there = {h.instance_id: h for uuid in (target.cards if target else ()) for h in on_card(ledger, uuid)}
+    return tuple(
+        name for name, h in there.items() if h.tier is Tier.AWAKE and h.in_flight and h.need.can_sleep
+    )
+
+
 # -- doing it --------------------------------------------------------------------------------------------
 
 
@@ -315,8 +324,14 @@ def done(ledger: Ledger, action: Action, now_ns: int) -> Ledger | Denied:
 
 
 def closed(ledger: Ledger, plan: SwapPlan) -> Ledger:
-    """All steps are done, or the swap was given up and what had failed was told to the ledger."""
-    return marked(ledger, plan.takes_part, is_moving=False)
+    """All steps are done, or the swap was given up and what had failed was told to the ledger.
+
+    Who was woken was let go at its wake: it may be part of the next swap by now.
+    """
+    target = ledger.holdings.get(plan.instance_id)
+    is_up = target is not None and target.tier is Tier.AWAKE
+    names = [name for name in plan.takes_part if not (is_up and name == plan.instance_id)]
+    return marked(ledger, names, is_moving=False)
 
 
 @dataclass(frozen=True, slots=True)

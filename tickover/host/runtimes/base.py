@@ -16,8 +16,19 @@ from tickover.fc.function import Function
 
 
 @dataclass(frozen=True, slots=True)
+class Gpu:
+    """A card of this machine. index: in the order of the PCI bus, as NVML counts."""
+
+    index: int
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """An instance to start. port: what it has to listen on, on the loopback."""
+    """An instance to start. port: what it has to listen on, on the loopback.
+
+    gpus: the cards that it may see; None where nobody gives cards out.
+    """
 
     instance_id: str
     spec: Function = field(repr=False)
@@ -25,6 +36,7 @@ class LaunchPlan:
     nas: Mapping[str, Path]
     log_path: Path
     work_dir: Path
+    gpus: tuple[Gpu, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +55,22 @@ class Condition(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How an instance ended; both None when nobody could see it."""
+    """How an instance ended; both None when nobody could see it. why: what the kernel has killed it, or one
+    of its processes, for; empty if it has not."""
 
     code: int | None = None
     signal: str | None = None
+    why: str = ""
 
     def __str__(self) -> str:
+        if self.signal == "SIGKILL" and self.why:
+            return f"killed: {self.why}"
+        after = f", after one of its processes was killed: {self.why}" if self.why else ""
         if self.signal is not None:
-            return f"killed by {self.signal}"
+            return f"killed by {self.signal}{after}"
         if self.code is not None:
-            return f"exited with code {self.code}"
-        return "ended with an exit status that this host could not see"
+            return f"exited with code {self.code}{after}"
+        return f"ended with an exit status that this host could not see{after}"
 
 
 @dataclass(eq=False)
@@ -100,6 +117,10 @@ class Runtime(Protocol):
         ...
 
     def condition(self, ref: str) -> Condition: ...
+
+    def members(self, instance_id: str, ref: str) -> Collection[int]:
+        """The ids of its processes, as this machine counts them."""
+        ...
 
     def watch(self, ref: str, on_exit: Callable[[ExitStatus], None]) -> Callable[[], None]:
         """Calls on_exit once, from the loop, when the instance ends; the answer takes that back."""

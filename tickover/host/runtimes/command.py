@@ -75,6 +75,10 @@ def environment(plan: LaunchPlan, host_env: Mapping[str, str], bin_dir: Path) ->
     env.update({name: value.replace(PORT_WORD, str(plan.port)) for name, value in given.items()})
     path = given.get("PATH") or host_env.get("PATH", os.defpath)
     env["PATH"] = f"{bin_dir}{os.pathsep}{path}"
+    if plan.gpus is not None:
+        # By number, not by UUID: model servers read a number here. In the order in which NVML counts.
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu.index) for gpu in plan.gpus)
     env["PORT"] = env["FC_SERVER_PORT"] = str(plan.port)
     env[INSTANCE_VARIABLE] = plan.instance_id
     return env

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from tickover.host.runtimes import procfs
 from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
 from tickover.host.runtimes.command import PORT_WORD
 from tickover.host.runtimes.docker_config import (
@@ -44,12 +45,9 @@ _KILL_WAIT_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _SECRET_LENGTH: Final = 8  # shorter values of variables are words, not secrets
 
-Cards = Callable[[LaunchPlan], Sequence[str]]
-
 
 class DockerRuntime:
-    """The runtime of every image that is not ``process://``. cards: which GPUs an instance gets, if anybody
-    decides; else the engine chooses."""
+    """The runtime of every image that is not ``process://``."""
 
     name = "docker"
     host = "127.0.0.1"
@@ -59,12 +57,10 @@ class DockerRuntime:
         self,
         settings: DockerSettings,
         pins: MutableMapping[str, str] | None = None,
-        cards: Cards | None = None,
         open_seconds: float = _OPEN_SECONDS,
     ) -> None:
         self._settings = settings
         self._pins = {} if pins is None else pins
-        self._cards = cards or (lambda plan: ())
         self._open_seconds = open_seconds
         self._about = f"docker: the engine at {settings.address} was not asked yet"
         self._seen: dict[str, Condition] = {}  # of former hosts, as found by open
@@ -139,7 +135,7 @@ class DockerRuntime:
         name, image = container_name(plan.instance_id), image_of(plan.spec)
         words = ContainerLog(plan.log_path, afresh=True)
         facts = await self._facts()
-        body = container_body(plan, self._settings, facts, self._cards(plan))
+        body = container_body(plan, self._settings, facts)
         body["Image"] = await self._images.provide(
             plan.spec, facts, lambda line: words.note(f"tickover: {line}\n")
         )
@@ -194,6 +190,9 @@ class DockerRuntime:
         if watch is not None:
             return watch.condition
         return self._seen.get(ref, Condition.GONE)
+
+    def members(self, instance_id: str, ref: str) -> Collection[int]:
+        return procfs.marked(instance_id)
 
     def watch(self, ref: str, on_exit: Callable[[ExitStatus], None]) -> Callable[[], None]:
         watch = self._watches.get(ref)

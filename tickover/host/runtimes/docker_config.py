@@ -95,10 +95,8 @@ def spec_digest(spec: Function) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
-def container_body(
-    plan: LaunchPlan, settings: DockerSettings, engine: EngineFacts, gpu_ids: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The create call's body but for the image. gpu_ids: the very cards to use, if they are known.
+def container_body(plan: LaunchPlan, settings: DockerSettings, engine: EngineFacts) -> dict[str, Any]:
+    """The create call's body but for the image.
 
     Raises RuntimeFailed for a spec that cannot be a container here.
     """
@@ -111,7 +109,7 @@ def container_body(
         "StopSignal": "SIGTERM",
         # The image's own check would run programs inside, frozen or not; the host's is the one that counts.
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": _host_config(plan, settings, engine, port, gpu_ids),
+        "HostConfig": _host_config(plan, settings, engine, port),
     }
     # Given neither, the image's own are used; an entrypoint alone takes the image's command away.
     for name, words in (("Entrypoint", container and container.entrypoint), ("Cmd", _command(container))):
@@ -145,7 +143,7 @@ def _command(container: CustomContainerConfig | None) -> list[str] | None:
 
 
 def _host_config(
-    plan: LaunchPlan, settings: DockerSettings, engine: EngineFacts, port: int, gpu_ids: Sequence[str]
+    plan: LaunchPlan, settings: DockerSettings, engine: EngineFacts, port: int
 ) -> dict[str, Any]:
     published = {"HostIp": _LOOPBACK, "HostPort": str(plan.port)}
     config: dict[str, Any] = {
@@ -164,7 +162,7 @@ def _host_config(
         },
         **limits(plan.spec, engine),
     }
-    request = device_request(plan.spec, gpu_ids)
+    request = device_request(plan.spec, [gpu.uuid for gpu in plan.gpus or ()])
     if request:
         config["DeviceRequests"] = [request]
     return config

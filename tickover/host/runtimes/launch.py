@@ -19,6 +19,7 @@ from typing import NoReturn
 CANNOT_PREPARE = 126  # exit codes as a shell's
 CANNOT_RUN = 127
 MAX_SIBLINGS = 512
+MAX_OPEN_FILES = 1 << 20  # a hard limit may be a billion, and there are programs that try each number
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_SLAVE = 32, 4096, 16384, 1 << 19
@@ -38,7 +39,7 @@ def main() -> NoReturn:
     plan = json.loads(text)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    set_limits()
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -65,6 +66,16 @@ def join(libc: ctypes.CDLL, pid: int) -> None:
         if libc.setns(space, 0) != 0:
             number = ctypes.get_errno()
             raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+def set_limits() -> None:
+    """No core file, which would be as large as a model; as many open files as are allowed (a server with many
+    connections needs them, and the usual soft limit is 1024)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def complain(text: str, code: int) -> NoReturn:

@@ -95,6 +95,12 @@ def members(identity: Identity, instance_id: str) -> list[ProcessStat]:
     return found
 
 
+def marked(instance_id: str) -> list[int]:
+    """The processes that carry the mark of an instance, in whatever namespace they count themselves."""
+    mark = f"{INSTANCE_VARIABLE}={instance_id}".encode()
+    return [pid for pid in _pids() if pid != os.getpid() and _is_marked(pid, mark)]
+
+
 def _is_marked(pid: int, mark: bytes) -> bool:
     try:
         return mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

@@ -1,0 +1,112 @@
+"""What a function says about its instances' idling, age and start.
+
+Owns: the environment variables that carry it (the FC API has no fields for it, and its clients carry
+variables unchanged), their limits, and their reading. Promises: pure; all problems at once, each with its
+property path; what cannot be read leaves the host's own setting in force. Never: decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from tickover.host.model import Deepest
+
+LINGER_VARIABLE: Final = "TICKOVER_LINGER_SECONDS"
+DEEPEST_VARIABLE: Final = "TICKOVER_IDLE_DEEPEST"
+DEEP_AFTER_VARIABLE: Final = "TICKOVER_IDLE_DEEP_AFTER_SECONDS"
+WAKE_AHEAD_VARIABLE: Final = "TICKOVER_WAKE_AHEAD_SECONDS"
+MAX_AGE_VARIABLE: Final = "TICKOVER_MAX_AGE_SECONDS"
+START_DEADLINE_VARIABLE: Final = "TICKOVER_START_DEADLINE_SECONDS"
+
+_DAY_SECONDS: Final = 86_400.0
+# Variable → least and most. An instance that is replaced every few seconds serves nobody.
+SECONDS: Final[Mapping[str, tuple[float, float]]] = {
+    LINGER_VARIABLE: (0.0, _DAY_SECONDS),
+    DEEP_AFTER_VARIABLE: (0.0, 30 * _DAY_SECONDS),
+    WAKE_AHEAD_VARIABLE: (0.0, _DAY_SECONDS),
+    MAX_AGE_VARIABLE: (60.0, 366 * _DAY_SECONDS),
+}
+VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE)
+_BOUNDS: Final = {**SECONDS, START_DEADLINE_VARIABLE: (1.0, _DAY_SECONDS)}
+_ALL: Final = (*VARIABLES, START_DEADLINE_VARIABLE)
+_SHOWN_CHARACTERS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class IdleSettings:
+    """None: not said.
+
+    linger_seconds: empty for so long before it goes down. deepest: how far down. deep_after_seconds:
+    asleep for so long before the driver takes the rest. wake_ahead_seconds: awake so long before a scheduled
+    action. max_age_seconds: older than that, it is replaced when it is empty. start_deadline_seconds: how
+    long a process may take until it serves.
+    """
+
+    linger_seconds: float | None = None
+    deepest: Deepest | None = None
+    deep_after_seconds: float | None = None
+    wake_ahead_seconds: float | None = None
+    max_age_seconds: float | None = None
+    start_deadline_seconds: float | None = None
+
+
+def idle_settings(environment: Mapping[str, str] | None) -> IdleSettings:
+    """What a function's environment variables say."""
+    return _read(_values(environment))[0]
+
+
+def idle_problems(environment: Mapping[str, str] | None) -> tuple[str, ...]:
+    """What in them cannot be read."""
+    return _read(_values(environment))[1]
+
+
+def _values(environment: Mapping[str, str] | None) -> tuple[str, ...]:
+    return tuple(environment.get(name, "") for name in _ALL) if environment else ("",) * len(_ALL)
+
+
+@lru_cache(maxsize=1024)  # asked at the end of every request
+def _read(values: tuple[str, ...]) -> tuple[IdleSettings, tuple[str, ...]]:
+    problems: list[str] = []
+    given = dict(zip(_ALL, values, strict=True))
+    seconds = {name: _seconds(name, given[name], problems) for name in _BOUNDS}
+    settings = IdleSettings(
+        linger_seconds=seconds[LINGER_VARIABLE],
+        deepest=_deepest(given[DEEPEST_VARIABLE], problems),
+        deep_after_seconds=seconds[DEEP_AFTER_VARIABLE],
+        wake_ahead_seconds=seconds[WAKE_AHEAD_VARIABLE],
+        max_age_seconds=seconds[MAX_AGE_VARIABLE],
+        start_deadline_seconds=seconds[START_DEADLINE_VARIABLE],
+    )
+    return settings, tuple(problems)
+
+
+def _seconds(name: str, text: str, problems: list[str]) -> float | None:
+    if not text:
+        return None
+    least, most = _BOUNDS[name]
+    try:
+        found = float(text)
+    except ValueError:
+        found = float("nan")
+    if least <= found <= most:  # false for "nan" too
+        return found
+    problems.append(_problem(name, f"a number of seconds from {least:.0f} to {most:.0f}", text))
+    return None
+
+
+def _deepest(text: str, problems: list[str]) -> Deepest | None:
+    if not text:
+        return None
+    found = next((rung for rung in Deepest if rung.value == text), None)
+    if found is None:
+        *others, last = (rung.value for rung in Deepest)
+        problems.append(_problem(DEEPEST_VARIABLE, f"{', '.join(others)} or {last}", text))
+    return found
+
+
+def _problem(name: str, wanted: str, text: str) -> str:
+    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return f"environmentVariables.{name}: {name} must be {wanted}, but is {shown!r}."

@@ -1,0 +1,41 @@
+"""What a host does from time to time for its own tidiness.
+
+Owns: nothing. Promises: ends only what this host has made and lost; a failure is logged and tried again the
+next time. Never: touches an instance that is on the roster.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from tickover.host.roster import Roster
+from tickover.host.runtimes import logs
+from tickover.host.runtimes.base import RuntimeFailed
+from tickover.host.works import Surroundings
+
+log = structlog.get_logger(__name__)
+
+_COLLECT_SECONDS = 60.0
+
+
+async def collect_for_ever(around: Surroundings, roster: Roster) -> None:
+    """End what this host has made and lost: it was killed in the middle of a start, or a stop failed."""
+    while True:
+        for runtime in around.runtimes.values():
+            claimed = {i.ref for i in roster.instances.values() if i.runtime == runtime.name}
+            try:
+                await runtime.collect(claimed)
+            except RuntimeFailed as error:
+                log.debug("nothing could be collected", runtime=runtime.name, why=error.reason)
+        await around.clock.sleep(_COLLECT_SECONDS)
+
+
+def tidy_logs(around: Surroundings, roster: Roster) -> None:
+    """Cut the long ones of who lives, and drop the oldest of who does not."""
+    living = set(roster.instances)
+    try:
+        for instance_id in living:
+            logs.cut(around.log_path(instance_id), around.settings.log_max_bytes)
+        logs.tidy(around.log_dir, living, around.settings.logs_kept)
+    except OSError as error:
+        log.warning("logs could not be tidied", error=str(error))
