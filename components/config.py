@@ -186,6 +186,7 @@ class IdleConfig(_Model):
     deep_after_seconds: float | None = _seconds("deep_after_seconds")
     wake_ahead_seconds: float | None = _seconds("wake_ahead_seconds")
     max_age_seconds: float | None = _seconds("max_age_seconds")
+    sleep_level: Literal[1, 2] | None = None
 
     def to_args(self) -> IdleArgs:
         return IdleArgs(**self.model_dump(exclude={"enabled"}))

@@ -13,9 +13,10 @@ import pytest
 
 from tests.support.host_core import function, get, pool_of, run, states, until
 from tests.support.host_gpu_machine import CARD, Machine, hosting, on_gpu
+from tickover.host.clock import SECOND_NS
 from tickover.host.gpu import keeper
 from tickover.host.gpu.nvml import GIB, Card
-from tickover.host.model import Refused
+from tickover.host.model import Refused, Woken
 from tickover.host.probe import ask
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
@@ -205,8 +206,11 @@ def test_what_others_have_on_the_card_is_waited_for_and_told(tmp_path, machine, 
             await until(lambda: rung(pool) == "idle/sleep", "asleep")
             foreign = machine.cards.folder / "1.json"  # a process of somebody else
             foreign.write_text(json.dumps({"cards": "0", "used": 60 * GIB}))
+            assert await pool.wake("chat-dev", "live") == Woken(0, 1, 0)
             asked = asyncio.create_task(chat(pool))
+            await until(lambda: rung(pool) == "waking/sleep", "the next try")
             await until(lambda: "cannot wake now" in pool.instances()[0].reason, "told")
+            assert await pool.wake("chat-dev", "live") == Woken(0, 0, 0), "not put off with who waits longer"
             assert "MB are needed" in pool.instances()[0].reason or "GB" in pool.instances()[0].reason
             foreign.unlink()
             assert await asked == "hello"
@@ -261,6 +265,26 @@ def test_an_update_without_room_for_two_ends_the_old_one_first_and_says_so(tmp_p
                 )
 
             await until(is_new, "the new one")
+            assert machine.cards.most <= CARD.total_bytes
+
+    run(scenario())
+
+
+def test_an_old_one_without_room_beside_it_ends_before_its_replacement_starts(tmp_path, machine):
+    env = {"TICKOVER_MAX_AGE_SECONDS": "60"}
+    spec = on_gpu(function(*machine.arguments(60), env=env))
+
+    async def scenario():
+        async with hosting(tmp_path, machine, pool_of(spec, idle=False)) as pool:
+            await until(lambda: states(pool) == ["ready"], "ready")
+            (before,) = pool.instances()
+            pool._roster.instances[before.instance_id].created_mono_ns -= 61 * SECOND_NS
+            pool.notify()
+            await until(
+                lambda: before.instance_id not in {v.instance_id for v in pool.instances()}, "its end"
+            )
+            await until(lambda: states(pool) == ["ready"], "the new one")
+            assert pool.status("chat-dev", "live").current_error == ""
             assert machine.cards.most <= CARD.total_bytes
 
     run(scenario())

@@ -44,6 +44,38 @@ def test_an_idle_server_is_asleep_and_frozen_and_answers_after_its_wake(tmp_path
     run(scenario())
 
 
+def test_at_level_2_the_weights_are_read_again_before_the_cache_is_taken_back(tmp_path):
+    async def scenario():
+        spec = function("--sleeps", env={"TICKOVER_SLEEP_LEVEL": "2"})
+        async with running(tmp_path, Declared(pool_of(spec))) as pool:
+            await until(lambda: states(pool) == ["idle"], "idle")
+            lease = await pool.acquire("chat-dev", "live")
+            assert (
+                await chat(lease.port) == "hello"
+            )  # without the weights the small server says something else
+            (view,) = pool.instances()
+            told = (tmp_path / "logs" / f"{view.instance_id}.log").read_text().splitlines()
+            once = ["sleep", "wake_up", "collective_rpc", "wake_up", "reset_prefix_cache"]
+            assert [line[8:] for line in told if line.startswith("told to ")] == once * 2
+            pool.release(lease)
+
+    run(scenario())
+
+
+def test_the_level_is_the_instances_own_whatever_its_function_says_later(tmp_path):
+    async def scenario():
+        declared = Declared(pool_of(function("--sleeps", env={"TICKOVER_SLEEP_LEVEL": "2"})))
+        async with running(tmp_path, declared) as pool:
+            await until(lambda: states(pool) == ["idle"], "idle")
+            declared.pools = (pool_of(function("--sleeps")),)  # level 1, the same revision
+            pool.notify()
+            lease = await pool.acquire("chat-dev", "live")
+            assert await chat(lease.port) == "hello"
+            pool.release(lease)
+
+    run(scenario())
+
+
 def test_the_small_server_waits_with_a_chat_while_it_sleeps_as_vllm_does(tmp_path):
     """Shows that the other tests can fail: without the wake no answer comes."""
 

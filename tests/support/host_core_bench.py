@@ -75,12 +75,12 @@ class Sleeper:
         self._begin("work")
         return self.busy
 
-    async def sleep(self, host, port, seconds):
+    async def sleep(self, host, port, seconds, level=1):
         self.calls.append("sleep")
         self.is_asleep = self.is_deaf or "sleep" not in self.fails
         self._begin("sleep")
 
-    async def wake_up(self, host, port, seconds):
+    async def wake_up(self, host, port, seconds, level=1):
         self.calls.append("wake_up")
         self._begin("wake_up")
         self.is_asleep = False

@@ -81,6 +81,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.sleeps and action in ("/sleep", "/wake_up"):
             print(f"told to {action[1:]}", flush=True)
             asleep = action == "/sleep"
+            if asleep:
+                self.server.has_weights = "level=2" not in self.path
+            elif self.path.endswith("?tags=weights"):  # the rest is to come
+                self.answer({})
+                return
             if self.server.vram is not None and not self.server.vram.take(asleep):
                 self.answer({"error": "CUDA Error: out of memory"}, 500)
                 return
@@ -88,14 +93,20 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({})
         elif self.path == "/initialize":
             self.called_as_hook("initialize", self.server.initialize)
+        elif self.server.sleeps and action in ("/collective_rpc", "/reset_prefix_cache"):
+            print(f"told to {action[1:]}", flush=True)
+            if action == "/collective_rpc":
+                self.server.has_weights = json.loads(body) == {"method": "reload_weights"}
+            self.answer({})
         elif self.path == "/v1/chat/completions":
             self.server.awake.wait()
             self.server.chats += 1
+            word = "hello" if self.server.has_weights else "gibberish"
             given = json.loads(body or b"{}")
             if given.get("stream"):
                 self.stream_chat(given.get("max_tokens", 3))
                 return
-            self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
+            self.answer({"choices": [{"message": {"role": "assistant", "content": word}}]})
         else:
             self.answer({"path": self.path, "bytes": len(body)})
 
@@ -232,7 +243,7 @@ def main():
     server.initialize, server.pre_stop = given.initialize, given.pre_stop
     server.busy, server.sleeps, server.awake = 0.0, given.sleeps, threading.Event()
     server.awake.set()
-    server.vram = vram
+    server.vram, server.has_weights = vram, True
     server.is_healthy = not given.unhealthy
     server.has_models = not given.no_models
     server.serve_forever()

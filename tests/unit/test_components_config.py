@@ -217,9 +217,10 @@ def test_idle_is_a_switch_or_a_map_which_turns_it_on() -> None:
 
     assert pool(True) == pool({})
     assert (pool(True).idle, pool(False).idle, pool({"linger_seconds": 5}).idle) == (True, False, True)
-    assert pool({"linger_seconds": 5, "deepest": "freeze"}).settings.variables() == {
+    assert pool({"linger_seconds": 5, "deepest": "sleep", "sleep_level": 2}).settings.variables() == {
         "TICKOVER_LINGER_SECONDS": "5",
-        "TICKOVER_IDLE_DEEPEST": "freeze",
+        "TICKOVER_IDLE_DEEPEST": "sleep",
+        "TICKOVER_SLEEP_LEVEL": "2",
     }
     aged = pool({"enabled": False, "max_age_seconds": 86_400})
     assert (aged.idle, aged.settings.variables()) == (False, {"TICKOVER_MAX_AGE_SECONDS": "86400"})

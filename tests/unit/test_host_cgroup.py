@@ -170,7 +170,10 @@ def test_processes_are_moved_to_a_leaf_only_in_what_was_delegated(tmp_path, is_d
     kernel.put(os.getpid(), "/x")
     if is_delegated:
         kernel.delegated.add(own)
+    tried = survey(kernel, "", OWNER, 1000, is_trial=True)
+    assert (own / "cgroup.procs").read_text().split() == ["71", str(os.getpid())]
     grounds = look(kernel, uid=1000)
+    assert reasons(tried) == reasons(grounds)
     if is_delegated:
         assert reasons(grounds) == {"tree": "", "memory": "", "cpu": ""}
         assert (own / "cgroup.procs").read_text() == ""
@@ -244,12 +247,18 @@ def test_frozen_is_seen_of_the_cgroup_and_of_its_processes(tmp_path, kinds):
     assert (cgroup.is_frozen, is_frozen(7, kernel)) == (False, False)
 
 
-def test_one_that_is_still_freezing_is_not_to_be_touched_and_not_yet_frozen(tmp_path):
-    kernel = FakeKernel(tmp_path, v1=("freezer",))
+@pytest.mark.parametrize("kinds", [{"v2": ()}, {"v1": ("freezer",)}], ids=["v2", "v1"])
+def test_one_that_is_still_freezing_is_not_to_be_touched_and_not_yet_frozen(tmp_path, kinds):
+    kernel = FakeKernel(tmp_path, **kinds)
     cgroup = made(kernel, Limits())
     kernel.put(7, f"/{HOST}/i-1")
-    (cgroup.spots[Role.TREE].folder / "freezer.state").write_text("FREEZING\n")
-    assert (cgroup.is_frozen, is_frozen(7, kernel)) == (False, True)
+    folder = cgroup.spots[Role.TREE].folder
+    assert not cgroup.is_held
+    if "v2" in kinds:
+        (folder / "cgroup.freeze").write_text("1\n")  # the kernel has not got all of it yet
+    else:
+        (folder / "freezer.state").write_text("FREEZING\n")
+    assert (cgroup.is_frozen, cgroup.is_held, is_frozen(7, kernel)) == (False, True, True)
 
 
 def test_a_cgroup_that_vanishes_is_nobody_and_no_error(tmp_path):

@@ -245,6 +245,7 @@ class CardDesk:
             instance.spec,
             can_sleep,
             can_deep and self._keeper is not None and self._keeper.can_deep,
+            keeps_weights=instance.sleep_level == 1,
         )
         return need_of(wish, self._gpus.inventory, self._nas, self._gpus.rules or Rules())
 

@@ -40,11 +40,12 @@ def no_steps(rung: Deepest, direction: str) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An instance, and how it is reached."""
+    """An instance, and how it is reached. level: of its server's sleep."""
 
     runtime: Runtime
     ref: str
     port: int
+    level: int = modelserver.LEVEL
     step: Steps = no_steps
 
     @property
@@ -70,7 +71,7 @@ async def first_sleep(place: Place, seconds: float) -> tuple[bool, str | None]:
     try:
         if await modelserver.is_sleeping(host, port) is None:
             return False, None
-        await modelserver.sleep(host, port, min(seconds, FIRST_SLEEP_SECONDS))
+        await modelserver.sleep(host, port, min(seconds, FIRST_SLEEP_SECONDS), place.level)
     except ServerRefused as error:
         return False, await _still_serves(place, seconds, str(error))
     trouble = await _wake_server(place, seconds)
@@ -139,7 +140,7 @@ async def _sleep(place: Place) -> tuple[bool, str]:
         if not await _settled(place):
             return False, "its server says that it still has requests"
         with place.step(Deepest.SLEEP, "down"):
-            await modelserver.sleep(host, port, SLEEP_SECONDS)
+            await modelserver.sleep(host, port, SLEEP_SECONDS, place.level)
     except ServerRefused as error:
         broken = await _still_serves(place, SLEEP_SECONDS, str(error))
         if broken is not None:
@@ -182,7 +183,7 @@ async def _wake_server(place: Place, seconds: float) -> str | None:
     host, port = place.address
     try:
         with place.step(Deepest.SLEEP, "up"):
-            await modelserver.wake_up(host, port, seconds)
+            await modelserver.wake_up(host, port, seconds, place.level)
     except ServerRefused as error:
         return str(error)
     return await warm_up(host, port, seconds)

@@ -19,6 +19,7 @@ DEEPEST_VARIABLE: Final = "TICKOVER_IDLE_DEEPEST"
 DEEP_AFTER_VARIABLE: Final = "TICKOVER_IDLE_DEEP_AFTER_SECONDS"
 WAKE_AHEAD_VARIABLE: Final = "TICKOVER_WAKE_AHEAD_SECONDS"
 MAX_AGE_VARIABLE: Final = "TICKOVER_MAX_AGE_SECONDS"
+LEVEL_VARIABLE: Final = "TICKOVER_SLEEP_LEVEL"
 START_DEADLINE_VARIABLE: Final = "TICKOVER_START_DEADLINE_SECONDS"
 
 _DAY_SECONDS: Final = 86_400.0
@@ -29,9 +30,10 @@ SECONDS: Final[Mapping[str, tuple[float, float]]] = {
     WAKE_AHEAD_VARIABLE: (0.0, _DAY_SECONDS),
     MAX_AGE_VARIABLE: (60.0, 366 * _DAY_SECONDS),
 }
-VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE)
+VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE, LEVEL_VARIABLE)  # of idling and age
 _BOUNDS: Final = {**SECONDS, START_DEADLINE_VARIABLE: (1.0, _DAY_SECONDS)}
 _ALL: Final = (*VARIABLES, START_DEADLINE_VARIABLE)
+_LEVELS: Final[Mapping[str, int]] = {"1": 1, "2": 2}
 _SHOWN_CHARACTERS: Final = 40
 
 
@@ -41,7 +43,8 @@ class IdleSettings:
 
     linger_seconds: empty for so long before it goes down. deepest: how far down. deep_after_seconds:
     asleep for so long before the driver takes the rest. wake_ahead_seconds: awake so long before a scheduled
-    action. max_age_seconds: older than that, it is replaced when it is empty. start_deadline_seconds: how
+    action. max_age_seconds: older than that, it is replaced when it is empty. sleep_level: 1 keeps the
+    weights in host memory, 2 reads them from the model's files at each wake. start_deadline_seconds: how
     long a process may take until it serves.
     """
 
@@ -50,6 +53,7 @@ class IdleSettings:
     deep_after_seconds: float | None = None
     wake_ahead_seconds: float | None = None
     max_age_seconds: float | None = None
+    sleep_level: int | None = None
     start_deadline_seconds: float | None = None
 
 
@@ -78,6 +82,7 @@ def _read(values: tuple[str, ...]) -> tuple[IdleSettings, tuple[str, ...]]:
         deep_after_seconds=seconds[DEEP_AFTER_VARIABLE],
         wake_ahead_seconds=seconds[WAKE_AHEAD_VARIABLE],
         max_age_seconds=seconds[MAX_AGE_VARIABLE],
+        sleep_level=_level(given[LEVEL_VARIABLE], problems),
         start_deadline_seconds=seconds[START_DEADLINE_VARIABLE],
     )
     return settings, tuple(problems)
@@ -105,6 +110,12 @@ def _deepest(text: str, problems: list[str]) -> Deepest | None:
         *others, last = (rung.value for rung in Deepest)
         problems.append(_problem(DEEPEST_VARIABLE, f"{', '.join(others)} or {last}", text))
     return found
+
+
+def _level(text: str, problems: list[str]) -> int | None:
+    if text and text not in _LEVELS:
+        problems.append(_problem(LEVEL_VARIABLE, "1 or 2", text))
+    return _LEVELS.get(text)
 
 
 def _problem(name: str, wanted: str, text: str) -> str:

@@ -93,6 +93,7 @@ class Instance:
     cards: tuple[str, ...] = ()  # the UUIDs of its GPUs
     gpus: tuple[Gpu, ...] | None = None  # those that it may see, as it was started with
     can_deep: bool = False  # the driver may checkpoint it
+    sleep_level: int = 1  # for its whole life: who slept at one level cannot be woken at another
     deep_pids: tuple[int, ...] = ()  # its processes that the driver may have
     sink_ns: int | None = None  # when, asleep, it goes to the deepest rung
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
@@ -143,6 +144,7 @@ def new_instance(pool: DesiredPool, mono_ns: int, wall_ns: int) -> Instance:
         revision=pool.revision,
         spec=pool.spec,
         idle_enabled=pool.idle_enabled,
+        sleep_level=sleep_level(pool.spec),
         created_mono_ns=mono_ns,
         created_wall_ns=wall_ns,
     )
@@ -163,6 +165,11 @@ def start_deadline_seconds(spec: Function, settings: PoolSettings) -> float:
 def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:
     """How far down an idle instance of a spec may go."""
     return idle_settings(spec.environment_variables).deepest or settings.deepest
+
+
+def sleep_level(spec: Function) -> int:
+    """The level of vLLM's sleep."""
+    return idle_settings(spec.environment_variables).sleep_level or 1
 
 
 def wake_ahead_ns(spec: Function) -> int:

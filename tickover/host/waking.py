@@ -1,8 +1,8 @@
 """Waking without a request: by hand, before somebody asks.
 
 Owns: the wait until those that were told to wake have done so. Promises: each instance is told once; one that
-is just going idle is awaited if more are wanted; ends when nobody is waking any more. Never: changes a state
-but by telling an event.
+is just going idle is awaited if more are wanted; ends when each wake has ended. Never: changes a state but by
+telling an event.
 """
 
 from __future__ import annotations
@@ -28,14 +28,22 @@ async def wake_idle(
     """Wake the idle instances of a pool, at most count of them."""
     began = clock.mono_ns()
     asked: dict[str, Instance] = {}
+    awaited: dict[str, int] = {}  # since when each is waking
     while True:
         for instance in idle_first(roster.of(key), roster.revision(key)):
             if instance.instance_id not in asked and (count is None or len(asked) < count):
                 asked[instance.instance_id] = instance
                 happened(instance, Event.WAKE_ASKED)
-        states = [instance.state for instance in roster.of(key)]
-        more = InstanceState.SUSPENDING in states and (count is None or len(asked) < count)
-        if InstanceState.WAKING not in states and not more:
+        there = list(roster.of(key))
+        # One that is put off may be told again by who waits for it: a later wake is not this one.
+        waking = [
+            i
+            for i in there
+            if i.state is InstanceState.WAKING
+            and awaited.setdefault(i.instance_id, i.wake_mono_ns) == i.wake_mono_ns
+        ]
+        wants_more = count is None or len(asked) < count
+        if not waking and not (wants_more and any(i.state is InstanceState.SUSPENDING for i in there)):
             woke = sum(i.empty_mono_ns >= began and i.state not in ENDING for i in asked.values())
-            return Woken(woke, len(asked) - woke, sum(state in SERVING for state in states))
+            return Woken(woke, len(asked) - woke, sum(i.state in SERVING for i in there))
         await next_change()

@@ -397,7 +397,8 @@ class Works:
         return health_rule(instance.spec, is_forwarded=self._runtime(instance).is_forwarded)
 
     def _place(self, instance: Instance) -> Place:
-        return Place(self._runtime(instance), instance.ref, instance.port or 0, self._around.metrics.step)
+        port, step = instance.port or 0, self._around.metrics.step
+        return Place(self._runtime(instance), instance.ref, port, instance.sleep_level, step)
 
     def _address(self, instance: Instance) -> tuple[str, int]:
         return self._runtime(instance).host, instance.port or 0

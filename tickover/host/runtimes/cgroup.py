@@ -20,6 +20,7 @@ from typing import Final
 TOP: Final = "tickover"  # below it a folder for each host, in which each instance has its own
 PROCS: Final = "cgroup.procs"
 CPU_PERIOD_US: Final = 100_000
+_HELD: Final = ("frozen", "freezing")
 _LEAST_QUOTA_US: Final = 1000  # the kernel takes no less
 _MIB: Final = 1024 * 1024
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
@@ -147,15 +148,16 @@ def is_frozen(pid: int, files: Files) -> bool:
         spots = spots_of(pid, files)
     except OSError:  # gone meanwhile, or no cgroups here
         return False
-    return any(_freezer_word(spot, files) in ("frozen", "freezing") for spot in spots)
+    return any(_freezer_word(spot, files) in _HELD for spot in spots)
 
 
 def _freezer_word(spot: Spot, files: Files) -> str:
     """ "frozen", "freezing", "thawed", or nothing where it cannot be told (a root cgroup, say)."""
     with contextlib.suppress(OSError):
         if spot.version == 2:
-            lines = files.read(spot.folder / "cgroup.events").splitlines()
-            return "frozen" if "frozen 1" in lines else "thawed"
+            if "frozen 1" in files.read(spot.folder / "cgroup.events").splitlines():
+                return "frozen"
+            return "freezing" if files.read(spot.folder / "cgroup.freeze").strip() == "1" else "thawed"
         if "freezer" in spot.mount.controllers:
             return files.read(spot.folder / "freezer.state").strip().lower()
     return ""
@@ -245,6 +247,12 @@ class Cgroup:
         """Whether all of it is frozen. False if it is gone."""
         tree = self.spots.get(Role.TREE)
         return tree is not None and _freezer_word(tree, self.files) == "frozen"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is frozen or about to be: it does not go on by itself."""
+        tree = self.spots.get(Role.TREE)
+        return tree is not None and _freezer_word(tree, self.files) in _HELD
 
     def pids(self) -> list[int] | None:
         """All of its processes, those of cgroups below included; None where no cgroup can tell."""

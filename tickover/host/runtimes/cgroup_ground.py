@@ -98,19 +98,22 @@ class Grounds:
         return "; ".join(words)
 
 
-def survey(files: Files, setting: str, owner: str, uid: int) -> Grounds:
+def survey(
+    files: Files, setting: str, owner: str, uid: int, pid: int | str = "self", *, is_trial: bool = False
+) -> Grounds:
     """Look at what this machine allows, and prepare the folders. Raises nothing.
 
-    setting: "" chooses, "off" uses none, "/PATH" names the cgroup to work in, in every hierarchy.
+    setting: "" chooses, "off" uses none, "/PATH" names the cgroup to work in, in every hierarchy. pid: the
+    host. is_trial: no process is moved; where that would be needed and allowed, it is taken as done.
     """
     if reason := _unwanted(setting, owner):
         return Grounds({role: Ground(reason=reason) for role in Role}, files)
     try:
-        spots = spots_of("self", files)
+        spots = spots_of(pid, files)
     except OSError as error:
         reason = f"its cgroup cannot be read: {error.strerror}"
         return Grounds({role: Ground(reason=reason) for role in Role}, files)
-    look = _Survey(files, setting, owner, uid)
+    look = _Survey(files, setting, owner, uid, is_trial)
     return Grounds({role: look.ground(role, spots) for role in Role}, files)
 
 
@@ -125,8 +128,8 @@ def _unwanted(setting: str, owner: str) -> str:
 class _Survey:
     """One look."""
 
-    def __init__(self, files: Files, setting: str, owner: str, uid: int) -> None:
-        self._files, self._setting, self._uid = files, setting, uid
+    def __init__(self, files: Files, setting: str, owner: str, uid: int, is_trial: bool) -> None:
+        self._files, self._setting, self._uid, self._is_trial = files, setting, uid, is_trial
         self._below = Path(TOP, host_id(owner))
 
     def ground(self, role: Role, spots: Collection[Spot]) -> Ground:
@@ -180,8 +183,7 @@ class _Survey:
             self._make_base(base)
             _make_home(home, files)
             if mount.version == 2 and role is not Role.TREE:
-                for folder in (base, home.parent, home):
-                    self._pass_on(folder, V1_CONTROLLER[role], is_base=folder == base)
+                self._pass_down(base, home, V1_CONTROLLER[role])
             elif mount.version == 2:
                 files.read(home / "cgroup.freeze")
         except OSError as error:
@@ -197,29 +199,37 @@ class _Survey:
             with contextlib.suppress(FileExistsError):
                 self._files.make(base)
 
-    def _pass_on(self, folder: Path, controller: str, *, is_base: bool) -> None:
-        control = folder / _CONTROL
-        if controller in self._files.read(control).split():
-            return
-        try:
-            self._files.write(control, f"+{controller}")
-        except OSError as error:
-            if error.errno != errno.EBUSY or not is_base or not self._moved_out(folder):
-                raise
-            self._files.write(control, f"+{controller}")
+    def _pass_down(self, base: Path, home: Path, controller: str) -> None:
+        """Make the controller work in the children of home. Raises OSError."""
+        files = self._files
+        for folder in (base, home.parent, home):
+            control = folder / _CONTROL
+            if controller in files.read(control).split():
+                continue
+            try:
+                files.write(control, f"+{controller}")
+            except OSError as error:
+                if error.errno != errno.EBUSY or folder != base or not self._may_move_out(base):
+                    raise
+                if self._is_trial:
+                    return
+                self._move_out(base)
+                files.write(control, f"+{controller}")
 
-    def _moved_out(self, base: Path) -> bool:
-        """Put the processes of a cgroup that is ours into a leaf of it; whether that was allowed."""
-        pids = self._files.read(base / PROCS).split()
-        if not (self._setting or self._files.is_delegated(base) or pids == [str(os.getpid())]):
-            return False
+    def _may_move_out(self, base: Path) -> bool:
+        """Whether all processes that are right in it are ours to move."""
+        if self._setting or self._files.is_delegated(base):
+            return True
+        return self._files.read(base / PROCS).split() == [str(os.getpid())]
+
+    def _move_out(self, base: Path) -> None:
+        """Put the processes of a cgroup into a leaf of it. Raises OSError."""
         leaf = base / _LEAF
         with contextlib.suppress(FileExistsError):
             self._files.make(leaf)
-        for pid in pids:
+        for pid in self._files.read(base / PROCS).split():
             with contextlib.suppress(ProcessLookupError):  # ended meanwhile
                 self._files.write(leaf / PROCS, pid)
-        return True
 
 
 def tidy(homes: Collection[Path], files: Files) -> None:

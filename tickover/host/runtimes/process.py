@@ -153,8 +153,9 @@ class ProcessRuntime:
         stat = procfs.find(procfs.parse_identity(ref))
         if stat is None or not stat.is_alive:
             return Condition.GONE
+        # One that a host was killed in the middle of freezing counts as frozen: it has to be thawed.
         cgroup = self._cgroups.of(ref)
-        is_frozen = stat.is_stopped or (cgroup is not None and cgroup.is_frozen)
+        is_frozen = stat.is_stopped or (cgroup is not None and cgroup.is_held)
         return Condition.FROZEN if is_frozen else Condition.RUNNING
 
     def members(self, instance_id: str, ref: str) -> Collection[int]:
@@ -197,7 +198,7 @@ class ProcessRuntime:
         if not _set_frozen(cgroup, True):
             _signal_group(identity.pid, signal.SIGSTOP)
         deadline = asyncio.get_running_loop().time() + _STOP_WAIT_SECONDS
-        while self.condition(ref) is Condition.RUNNING:
+        while self.condition(ref) is not Condition.GONE and not _is_still(identity, cgroup):
             if asyncio.get_running_loop().time() > deadline:
                 _go_on(identity.pid, cgroup)
                 raise RuntimeFailed("the process could not be stopped")
@@ -348,6 +349,12 @@ def _set_frozen(cgroup: Cgroup | None, is_frozen: bool) -> bool:
     except OSError as error:
         log.info("a cgroup was not told to freeze or thaw", cgroup=str(cgroup.folders[0]), reason=str(error))
         return False
+
+
+def _is_still(identity: procfs.Identity, cgroup: Cgroup | None) -> bool:
+    """Whether it is frozen by now."""
+    stat = procfs.find(identity)
+    return (cgroup is not None and cgroup.is_frozen) or (stat is not None and stat.is_stopped)
 
 
 def _go_on(pid: int, cgroup: Cgroup | None) -> None:
