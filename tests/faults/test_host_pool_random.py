@@ -211,7 +211,9 @@ def test_whatever_happens_nobody_is_stuck_and_no_instance_lost(tmp_path, monkeyp
 
 
 def test_10000_random_lives_over_the_table_come_by_every_row_and_end():
-    chance, seen, events = random.Random(0), set(), list(Event)
+    chance, seen = random.Random(0), set()
+    ends = {Event.RETIRED, Event.FAULTED, Event.EXITED}
+    events = [event for event in Event for _ in range(1 if event in ends else 9)]
     for _ in range(10_000):
         state, effect = InstanceState.CREATING, None
         for _ in range(2000):
