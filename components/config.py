@@ -10,12 +10,16 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 import pulumi
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from tickover.fc.function import HealthCheckConfig
+from tickover.fc.function import InstanceLifecycleConfig as _Lifecycle
 from tickover.fc.gpu import CATALOGUE
+from tickover.fc.validate import findings
 from tickover.host.idle_settings import SECONDS, idle_problems
 
 from .configerrors import as_config_error, config_error, suggest
@@ -29,6 +33,7 @@ from .service import ModelArgs, PoolArgs, VllmServiceArgs
 from .storage import NasMountArgs, NetworkArgs
 
 NAMESPACE: Final = "tickover"
+_SLEEPING: Final = (None, "sleep", "checkpoint")  # None: the host's own, which is the deepest
 _SERVICE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _TOKENS: Final = "tokens"
 # Stands in for a token that a preview can do without; `up` refuses before it could be used.
@@ -181,6 +186,7 @@ class IdleConfig(_Model):
     deep_after_seconds: float | None = _seconds("deep_after_seconds")
     wake_ahead_seconds: float | None = _seconds("wake_ahead_seconds")
     max_age_seconds: float | None = _seconds("max_age_seconds")
+    sleep_level: Literal[1, 2] | None = None
 
     def to_args(self) -> IdleArgs:
         return IdleArgs(**self.model_dump(exclude={"enabled"}))
@@ -232,7 +238,11 @@ class AuthConfig(_Model):
 
 
 class ServiceConfig(_Model):
-    """One model service. Only `model` and `image` must be said; sizes come from the preset."""
+    """One model service. Only `model` and `image` must be said; sizes come from the preset.
+
+    health_check_config, instance_lifecycle_config: FC's objects, in its own property names.
+    sleep_mode: by default where a host can use it: vLLM on a GPU whose instances may go idle that far.
+    """
 
     model: Annotated[ModelConfig, _short_form("preset")]
     image: Annotated[ImageConfig, _short_form("reference")]
@@ -247,10 +257,13 @@ class ServiceConfig(_Model):
     max_instances: int | None = Field(None, ge=0)
     max_model_len: int | None = Field(None, ge=1)
     enforce_eager: bool = True
+    sleep_mode: bool | None = None
     trust_remote_code: bool = True
     extra_args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict)
+    health_check_config: dict[str, Any] = Field(default_factory=dict)
+    instance_lifecycle_config: dict[str, Any] = Field(default_factory=dict)
     storage: StorageConfig = StorageConfig()
     pool: PoolConfig = PoolConfig()
     domain: Annotated[DomainConfig | None, _short_form("name")] = None
@@ -258,14 +271,14 @@ class ServiceConfig(_Model):
     function_name: str = Field("", pattern=r"^([A-Za-z_][\w-]{0,63})?$")
     version: str = Field("", pattern=r"^\d*$")
 
-    def to_args(self, auth: AuthArgs) -> VllmServiceArgs:
+    def to_args(self, auth: AuthArgs, target: str) -> VllmServiceArgs:
         """The arguments of the component."""
         same = (
             "cpu memory_gb disk_mb port instance_concurrency timeout_seconds on_demand max_instances "
             "max_model_len enforce_eager trust_remote_code extra_args command environment function_name "
-            "version"
+            "version health_check_config instance_lifecycle_config"
         )
-        return VllmServiceArgs(
+        args = VllmServiceArgs(
             model=self.model.to_args(),
             image=self.image.to_args(),
             storage=self.storage.to_args(),
@@ -275,6 +288,10 @@ class ServiceConfig(_Model):
             domain=self.domain.name if self.domain else "",
             **{key: getattr(self, key) for key in same.split()},
         )
+        may_sleep = target == "host" and self.pool.idle.enabled and self.pool.idle.deepest in _SLEEPING
+        has_gpu = isinstance(args.gpu, GpuArgs) or (args.gpu is None and isinstance(args.model, str))
+        is_useful = may_sleep and args.on_vllm and has_gpu and not self.command
+        return replace(args, sleep_mode=is_useful if self.sleep_mode is None else self.sleep_mode)
 
 
 class StackConfig(_Model):
@@ -305,7 +322,9 @@ def load(config: pulumi.Config, stack: str) -> tuple[StackConfig, dict[str, Vllm
     raw: dict[str, Any] = {key: value for key, value in texts.items() if value}
     parsed = parse(raw | {"services": config.get_object("services") or {}}, stack)
     tokens = config.get_object(_TOKENS) or {}
-    return parsed, {name: s.to_args(_auth(name, s.auth, tokens)) for name, s in parsed.services.items()}
+    return parsed, {
+        name: s.to_args(_auth(name, s.auth, tokens), parsed.target) for name, s in parsed.services.items()
+    }
 
 
 def _auth(name: str, auth: AuthConfig, tokens: Mapping[str, str]) -> AuthArgs:
@@ -354,7 +373,16 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
     pool = service.pool
     conditions = [
         (process and cloud, "image.driver", "process runs on a host only, not on the cloud"),
-        (process and _has_gpu(service), "gpu", exclusive("gpu", "image.driver: process")),
+        (
+            bool(service.sleep_mode) and cloud,
+            "sleep_mode",
+            "for a host only; the cloud frees the GPU by itself",
+        ),
+        (
+            bool(service.sleep_mode) and bool(service.command),
+            "sleep_mode",
+            exclusive("sleep_mode", "command"),
+        ),
         (bool(service.extra_args and service.command), "extra_args", exclusive("extra_args", "command")),
         (bool(pool.reason) and pool.idle.enabled, "pool.reason", exclusive("reason", "idle: true")),
         (cloud and not service.storage.network, "storage.network", "required where target is cloud"),
@@ -370,6 +398,8 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
         found.append((f"environment.{variable}", text.removeprefix(f"{variable} ").rstrip(".")))
     if service.gpu:
         found.append(("gpu.cards", service.gpu.problem()))
+    for key, model in (("health_check_config", HealthCheckConfig), ("instance_lifecycle_config", _Lifecycle)):
+        found += [(f"{key}.{path}", text) for path, text in findings(model, getattr(service, key))]
     for index, entry in enumerate(pool.schedules):
         found += [(f"pool.schedules[{index}].{key}", text) for key, text in entry_problems(entry.to_entry())]
     return [(path, message) for path, message in found if message]
@@ -385,7 +415,3 @@ def _idle_checks(service: ServiceConfig, cloud: bool) -> Iterator[tuple[str, str
             yield key, f"`{key}` and `enabled: false` cannot both be given"
         elif variable in environment:
             yield key, f"`pool.idle.{key}` and `environment.{variable}` cannot both be given"
-
-
-def _has_gpu(service: ServiceConfig) -> bool:
-    return service.gpu is not None and service.gpu.type != "none"

@@ -22,6 +22,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "deep_after_seconds": host.DEEP_AFTER_VARIABLE,
     "wake_ahead_seconds": host.WAKE_AHEAD_VARIABLE,
     "max_age_seconds": host.MAX_AGE_VARIABLE,
+    "sleep_level": host.LEVEL_VARIABLE,
 }
 
 
@@ -32,6 +33,7 @@ class IdleArgs:
     linger_seconds: empty for so long before an instance goes idle. deepest: how far down it goes then.
     deep_after_seconds: asleep for so long before its checkpoint. wake_ahead_seconds: woken
     so long before each scheduled action. max_age_seconds: an older one is replaced when it is empty.
+    sleep_level: vLLM's; 2 needs no host memory for the weights, and reads them again at each wake.
     """
 
     linger_seconds: float | None = None
@@ -39,6 +41,7 @@ class IdleArgs:
     deep_after_seconds: float | None = None
     wake_ahead_seconds: float | None = None
     max_age_seconds: float | None = None
+    sleep_level: Literal[1, 2] | None = None
 
     def given(self) -> Mapping[str, float | str]:
         """What was said, by field."""

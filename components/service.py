@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pulumi
 
@@ -28,6 +28,7 @@ from .storage import NasMount, NasMountArgs
 PORT: Final = 8000
 _VLLM: Final = ("python3", "-m", "vllm.entrypoints.openai.api_server")
 _LLAMA: Final = ("python3", "-m", "tickover.llama_server")
+_SLEEP_VARIABLES: Final = {"VLLM_SERVER_DEV_MODE": "1"}  # without it there is no way to ask for the sleep
 _CONCURRENCY: Final = 16
 
 
@@ -56,9 +57,11 @@ class VllmServiceArgs:
 
     model: the name of a preset, or a model of one's own. command: a whole argv instead of ours.
     enforce_eager: no CUDA graphs, which starts faster, takes less GPU memory and decodes slower.
-    gpu: "none" leaves out the preset's GPU.
+    sleep_mode: vLLM can be put to sleep, which is how an idle instance of a host gives its GPU memory up.
+    gpu: "none" leaves out the preset's GPU. With `image.process`: vLLM as installed on the host.
     trust_remote_code: run the Python code that comes with a model. extra_args: added to our argv.
     domain: a host name of one's own, or empty. version: roll back to this published version.
+    health_check_config, instance_lifecycle_config: see `GpuFunctionArgs`.
     """
 
     model: str | ModelArgs
@@ -75,15 +78,23 @@ class VllmServiceArgs:
     max_instances: int | None = None
     max_model_len: int | None = None
     enforce_eager: bool = True
+    sleep_mode: bool = False
     trust_remote_code: bool = True
     extra_args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    health_check_config: Mapping[str, Any] = field(default_factory=dict)
+    instance_lifecycle_config: Mapping[str, Any] = field(default_factory=dict)
     auth: AuthArgs = field(default_factory=AuthArgs)
     pool: PoolArgs = field(default_factory=PoolArgs)
     domain: str = ""
     function_name: str = ""
     version: str = ""
+
+    @property
+    def on_vllm(self) -> bool:
+        """Whether vLLM serves; as a process without a GPU it is llama.cpp."""
+        return not self.image.process or isinstance(self.gpu, GpuArgs)
 
 
 class VllmService(pulumi.ComponentResource):
@@ -130,14 +141,16 @@ def model_argv(
     length = args.max_model_len or (preset.max_model_len if preset else None)
     limits = ["--max-model-len", str(length)] if length else []
     limits += ["--max-num-seqs", str(args.instance_concurrency)]
-    if args.image.process:
+    if not args.on_vllm:
         flags = ["--model", model_path, "--served-model-name", served_name]
         flags += ["--host", "127.0.0.1", "--port", "${port}", *limits]
         return _LLAMA, (*flags, *args.extra_args)
     flags = ["--enforce-eager"] if args.enforce_eager else []
+    flags += ["--enable-sleep-mode"] if args.sleep_mode else []
     flags += ["--model", model_path]
     flags += ["--trust-remote-code"] if args.trust_remote_code else []
-    flags += ["--served-model-name", served_name, "--host", "0.0.0.0", "--port", str(args.port), *limits]
+    host, port = ("127.0.0.1", "${port}") if args.image.process else ("0.0.0.0", str(args.port))
+    flags += ["--served-model-name", served_name, "--host", host, "--port", port, *limits]
     return _VLLM, (*flags, *args.extra_args)
 
 
@@ -162,7 +175,7 @@ def _model_path(args: VllmServiceArgs, preset: Preset | None, name: str) -> str:
     if isinstance(args.model, ModelArgs):
         return args.model.path
     assert preset is not None
-    if not args.image.process:
+    if args.on_vllm:
         return preset.folder
     if not preset.gguf:
         raise ConfigError(
@@ -194,8 +207,10 @@ def _function_args(
         command=command,
         port=args.port,
         storage=storage,
-        environment=args.environment,
+        environment={**(_SLEEP_VARIABLES if args.sleep_mode else {}), **args.environment},
         idle=args.pool.settings,
+        health_check_config=args.health_check_config,
+        instance_lifecycle_config=args.instance_lifecycle_config,
         disk_mb=args.disk_mb,
         timeout_seconds=args.timeout_seconds,
         instance_concurrency=args.instance_concurrency,
@@ -211,7 +226,7 @@ def _function_args(
 def _size(name: str, args: VllmServiceArgs, preset: Preset | None) -> tuple[float, float, GpuArgs | None]:
     cpu, memory_gb = args.cpu, args.memory_gb
     gpu = None if args.gpu == "none" else args.gpu
-    if preset is not None and args.image.process:
+    if preset is not None and not args.on_vllm:
         cpu, memory_gb = cpu or preset.process_cpu, memory_gb or preset.process_memory_gb
     elif preset is not None:
         cpu, memory_gb = cpu or preset.cpu, memory_gb or preset.memory_gb

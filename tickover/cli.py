@@ -127,6 +127,21 @@ def host_run(
     return hosts.run(session(), port, listen, nas or (), allow_remote=allow_remote)
 
 
+@app.command()
+def doctor(
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="KIND", help="Has to work too: process, container or gpu; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """What this machine can do for models, what falls back to what, and what helps. Exit 1 if something that
+    has to work does not."""
+    from tickover.commands import doctor as command
+
+    return command.doctor(session(), kinds or (), as_json=as_json)
+
+
 # --- what runs -------------------------------------------------------------------------------------------
 
 ServiceName = Annotated[str | None, typer.Argument(metavar="SERVICE", help="Default: the stack's only one.")]

@@ -11,7 +11,7 @@ import json
 
 import pytest
 
-from tests.support.host_core import function, get, pool_of, run, states, until
+from tests.support.host_core import Declared, function, get, pool_of, run, running, states, until
 from tests.support.host_gpu_machine import CARD, Machine, hosting, on_gpu
 from tickover.host.clock import SECOND_NS
 from tickover.host.gpu import keeper
@@ -112,6 +112,33 @@ def test_who_has_a_request_keeps_the_card_until_it_is_over(tmp_path, machine):
     run(scenario())
 
 
+def test_one_that_is_never_without_a_request_lets_the_other_have_its_turn(tmp_path, machine):
+    async def scenario():
+        async with hosting(tmp_path, machine, served(machine, "a"), served(machine, "b")) as pool:
+            await until(lambda: states(pool) == ["idle"] * 2, "both idle")
+            is_over, served_a = asyncio.Event(), 0
+
+            async def hammer(pause):
+                nonlocal served_a
+                await asyncio.sleep(pause)
+                while not is_over.is_set():
+                    lease = await pool.acquire("a", "live")
+                    await get(lease.port, "/slow?seconds=0.1")
+                    pool.release(lease)
+                    served_a += 1
+
+            clients = [asyncio.create_task(hammer(0.05 * n)) for n in range(4)]
+            await asyncio.sleep(0.3)
+            for _ in range(2):
+                assert await asyncio.wait_for(chat(pool, "b"), 5) == "hello"
+            before = served_a
+            await until(lambda: served_a > before + 3, "a goes on")
+            is_over.set()
+            await asyncio.gather(*clients)
+
+    run(scenario())
+
+
 def test_the_next_host_takes_over_who_is_checkpointed(tmp_path, machine):
     async def scenario():
         async with hosting(tmp_path, machine, served(machine, env=DEEP), keep=True) as pool:
@@ -201,6 +228,19 @@ def test_a_type_that_the_machine_has_not_is_refused_by_name(tmp_path):
             assert "49152 MB of fc.gpu.ada.1 needs 1 card with 48 GB each" in said
             with pytest.raises(Refused, match=r"49152 MB of fc\.gpu\.ada\.1"):
                 await asyncio.wait_for(pool.acquire("chat-dev", "live"), 20)
+
+    run(scenario())
+
+
+def test_without_a_card_a_function_that_wants_one_is_refused_and_the_others_run(tmp_path):
+    async def scenario():
+        spec = on_gpu(function())
+        declared = Declared(pool_of(spec, name="on-gpu"), pool_of(name="plain"))
+        async with running(tmp_path, declared) as pool:
+            await until(lambda: pool.status("on-gpu", "live").current_error != "", "told")
+            said = pool.status("on-gpu", "live").current_error
+            assert "49152 MB of fc.gpu.ada.1 cannot be had: this machine has no GPU" in said
+            await until(lambda: pool.status("plain", "live").current == 1, "the other one")
 
     run(scenario())
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.test_host_pool_kill import Host, in_state
 from tests.support.host_core import Declared, function, get, pool_of, run, running, states, until
+from tickover.host.gpu.sequence import is_stopped
 from tickover.host.probe import NoAnswer, ask
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
@@ -26,17 +27,12 @@ def rung(pool):
     return view.rung
 
 
-def process_state(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rsplit(")", 1)[1].split()[0]
-
-
 def test_an_idle_server_is_asleep_and_frozen_and_answers_after_its_wake(tmp_path):
     async def scenario():
         async with running(tmp_path, Declared(pool_of(function("--sleeps")))) as pool:
             await until(lambda: states(pool) == ["idle"], "idle")
             (view,) = pool.instances()
-            assert rung(pool) == "sleep" and process_state(view.pid) == "T"
+            assert rung(pool) == "sleep" and is_stopped(view.pid)
             lease = await pool.acquire("chat-dev", "live")
             assert lease.woke and await get(lease.port, "/is_sleeping") == {"is_sleeping": False}
             assert await chat(lease.port) == "hello"
@@ -44,6 +40,38 @@ def test_an_idle_server_is_asleep_and_frozen_and_answers_after_its_wake(tmp_path
             await until(lambda: states(pool) == ["idle"], "idle again")
             told = (tmp_path / "logs" / f"{view.instance_id}.log").read_text().splitlines()
             assert told.count("told to sleep") == 3 and told.count("told to wake_up") == 2
+
+    run(scenario())
+
+
+def test_at_level_2_the_weights_are_read_again_before_the_cache_is_taken_back(tmp_path):
+    async def scenario():
+        spec = function("--sleeps", env={"TICKOVER_SLEEP_LEVEL": "2"})
+        async with running(tmp_path, Declared(pool_of(spec))) as pool:
+            await until(lambda: states(pool) == ["idle"], "idle")
+            lease = await pool.acquire("chat-dev", "live")
+            assert (
+                await chat(lease.port) == "hello"
+            )  # without the weights the small server says something else
+            (view,) = pool.instances()
+            told = (tmp_path / "logs" / f"{view.instance_id}.log").read_text().splitlines()
+            once = ["sleep", "wake_up", "collective_rpc", "wake_up", "reset_prefix_cache"]
+            assert [line[8:] for line in told if line.startswith("told to ")] == once * 2
+            pool.release(lease)
+
+    run(scenario())
+
+
+def test_the_level_is_the_instances_own_whatever_its_function_says_later(tmp_path):
+    async def scenario():
+        declared = Declared(pool_of(function("--sleeps", env={"TICKOVER_SLEEP_LEVEL": "2"})))
+        async with running(tmp_path, declared) as pool:
+            await until(lambda: states(pool) == ["idle"], "idle")
+            declared.pools = (pool_of(function("--sleeps")),)  # level 1, the same revision
+            pool.notify()
+            lease = await pool.acquire("chat-dev", "live")
+            assert await chat(lease.port) == "hello"
+            pool.release(lease)
 
     run(scenario())
 
@@ -105,7 +133,7 @@ def test_a_host_killed_while_all_sleeps_leaves_it_to_the_next_one(tmp_path):
     host = Host(tmp_path, arguments=["--sleeps"])
     (view,) = host.until(in_state("idle"))
     host.kill()
-    assert process_state(view["pid"]) == "T"
+    assert is_stopped(view["pid"])
 
     async def scenario():
         async with running(tmp_path, Declared(pool_of(function("--sleeps")))) as pool:

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cgroups import a_runtime
 from tests.support.host_core import function, get, marked_processes, no_mounts_left, run, until
 from tickover.host.probe import connects
 from tickover.host.runtimes import logs, procfs
 from tickover.host.runtimes.base import Condition, ExitStatus, LaunchPlan, RuntimeFailed
-from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.warmup import HealthRule, until_healthy
 from tickover.host.works import free_port
 
 EROFS = 30
 
 
-@pytest.fixture(params=[ProcessRuntime], ids=["process"])
-def runtime(request):
-    return request.param()
+@pytest.fixture(params=["signals", "cgroup", "cgroup v1"])
+def runtime(request, tmp_path):
+    return a_runtime(request.param, tmp_path)
 
 
 class Rig:

@@ -121,10 +121,12 @@ def test_staging_runs_the_vllm_image_on_a_gpu() -> None:
     assert re.fullmatch(r"vllm/vllm-openai:v\d+\.\d+\.\d+", container["image"])
     assert container["entrypoint"] == ["python3", "-m", "vllm.entrypoints.openai.api_server"]
     assert " ".join(container["command"]) == (
-        "--enforce-eager --model /mnt/models/qwen3-8b --trust-remote-code --served-model-name qwen3-8b"
+        "--enforce-eager --enable-sleep-mode --model /mnt/models/qwen3-8b --trust-remote-code"
+        " --served-model-name qwen3-8b"
         " --host 0.0.0.0 --port 8000 --max-model-len 8192 --max-num-seqs 16"
     )
     assert container["port"] == 8000
+    assert inputs["environmentVariables"]["VLLM_SERVER_DEV_MODE"] == "1"
 
 
 def test_prod_is_pinned_networked_timed_named_and_closed() -> None:

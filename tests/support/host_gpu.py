@@ -8,7 +8,7 @@ from tickover.host.gpu.simulated import FLOOR_BYTES
 SECOND = 1_000_000_000
 H100 = Card(0, "GPU-a", "NVIDIA H100 80GB HBM3", 81559 * MIB)
 H100_TOO = Card(1, "GPU-b", "NVIDIA H100 80GB HBM3", 81559 * MIB)
-AT_ONCE = Rules(rest_ns=0)
+AT_ONCE = Rules(rest_ns=0, patience_ns=SECOND // 5)
 
 
 def a_ledger(*cards, ram=1024 * GIB, rules=AT_ONCE) -> Ledger:

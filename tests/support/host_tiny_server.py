@@ -3,8 +3,11 @@
 Run by path with any Python: ``python host_tiny_server.py --port N [--mute] [--slow-start S] …``.
 GET /health, GET /v1/models, POST /v1/chat/completions, GET /slow?seconds=S, GET /stream?count=N,
 GET /crash?code=N, GET /pid, GET /env?name=N, GET /file?path=P, GET /write?path=P, GET /child.
+POST /initialize and GET /pre-stop answer what --initialize and --pre-stop say; one that is --unhealthy gets
+healthy by its initializer.
 With --vram FOLDER it writes down there what it has on its card, and fails as an engine does on a full one.
-With --sleeps also vLLM's GET /is_sleeping, POST /sleep, POST /wake_up and GET /metrics; asleep, a chat waits.
+With --sleeps also vLLM's GET /is_sleeping, POST /sleep, POST /wake_up and GET /metrics; asleep, a chat and a
+hook wait.
 """
 
 import argparse
@@ -78,21 +81,40 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.sleeps and action in ("/sleep", "/wake_up"):
             print(f"told to {action[1:]}", flush=True)
             asleep = action == "/sleep"
+            if asleep:
+                self.server.has_weights = "level=2" not in self.path
+            elif self.path.endswith("?tags=weights"):  # the rest is to come
+                self.answer({})
+                return
             if self.server.vram is not None and not self.server.vram.take(asleep):
                 self.answer({"error": "CUDA Error: out of memory"}, 500)
                 return
             (self.server.awake.clear if asleep else self.server.awake.set)()
             self.answer({})
+        elif self.path == "/initialize":
+            self.called_as_hook("initialize", self.server.initialize)
+        elif self.server.sleeps and action in ("/collective_rpc", "/reset_prefix_cache"):
+            print(f"told to {action[1:]}", flush=True)
+            if action == "/collective_rpc":
+                self.server.has_weights = json.loads(body) == {"method": "reload_weights"}
+            self.answer({})
         elif self.path == "/v1/chat/completions":
             self.server.awake.wait()
             self.server.chats += 1
-            self.answer({"choices": [{"message": {"role": "assistant", "content": "hello"}}]})
+            word = "hello" if self.server.has_weights else "gibberish"
+            given = json.loads(body or b"{}")
+            if given.get("stream"):
+                self.stream_chat(given.get("max_tokens", 3))
+                return
+            self.answer({"choices": [{"message": {"role": "assistant", "content": word}}]})
         else:
             self.answer({"path": self.path, "bytes": len(body)})
 
     def do_GET(self):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path == "/pre-stop":
+            return self.called_as_hook("pre-stop", self.server.pre_stop)
         if url.path == "/stream":
             return self.stream(int(query.get("count", "3")))
         if url.path == "/crash":
@@ -103,6 +125,16 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/slow":
             time.sleep(float(query.get("seconds", "1")))
         return self.answer(*self.look_up(url.path, query))
+
+    def called_as_hook(self, name, status):
+        """Tell it in the log; asleep it waits, as any other work does. Status 0: no answer at all."""
+        self.server.awake.wait()
+        told = {key.lower(): value for key, value in self.headers.items() if key.lower().startswith("x-fc-")}
+        print(f"{name} {json.dumps(told, sort_keys=True)}", flush=True)
+        time.sleep(600 if status == 0 else 0)
+        if name == "initialize" and status == 200:
+            self.server.is_healthy = True
+        return self.answer({"hook": name}, status)
 
     def answer_metrics(self):
         names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
@@ -147,6 +179,19 @@ class Handler(BaseHTTPRequestHandler):
             return ({"errno": 0},)
         return ({"error": "no such path"}, 404)
 
+    def stream_chat(self, count):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in range(count):
+            drawn = {"token": f"t{number}", "logprob": -0.5}
+            chunk = {"choices": [{"delta": {"content": drawn["token"]}, "logprobs": {"content": [drawn]}}]}
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            self.wfile.flush()
+        self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
     def stream(self, count):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -166,6 +211,9 @@ def main():
     parser.add_argument("--exit-once", help="exit with code 5 unless this file exists; make it first")
     parser.add_argument("--slow-start", type=float, default=0.0)
     parser.add_argument("--unhealthy", action="store_true")
+    parser.add_argument("--initialize", type=int, default=404, help="what POST /initialize answers")
+    parser.add_argument("--pre-stop", type=int, default=404)
+    parser.add_argument("--says", help="a line for the log before it exits")
     parser.add_argument("--no-models", action="store_true")
     parser.add_argument("--mute", action="store_true", help="never listen")
     parser.add_argument("--sleeps", action="store_true")
@@ -175,6 +223,8 @@ def main():
     parser.add_argument("--words", nargs="*")
     given = parser.parse_args()
     print(f"tiny server, port {given.port}", flush=True)
+    if given.says:
+        print(given.says, flush=True)
     if given.exit_code is not None:
         print("this is the last line before the end", flush=True)
         sys.exit(given.exit_code)
@@ -190,9 +240,10 @@ def main():
     server = ThreadingHTTPServer(("127.0.0.1", given.port), Handler)
     server.daemon_threads = True
     server.chats = 0
+    server.initialize, server.pre_stop = given.initialize, given.pre_stop
     server.busy, server.sleeps, server.awake = 0.0, given.sleeps, threading.Event()
     server.awake.set()
-    server.vram = vram
+    server.vram, server.has_weights = vram, True
     server.is_healthy = not given.unhealthy
     server.has_models = not given.no_models
     server.serve_forever()

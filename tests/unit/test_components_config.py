@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from components.config import parse
+from components.function import AuthArgs
+from components.presets import PRESETS
+from components.service import model_argv
 from tickover.errors import ConfigError, Exit
 
 NETWORK = {"vpc_id": "vpc-1", "vswitch_ids": ["vsw-1"], "security_group_id": "sg-1"}
@@ -84,7 +87,10 @@ def test_a_mistake_in_a_field(changes: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"gpu": "fc.gpu.ada.1"}, "gpu: `gpu` and `image.driver: process` cannot both be given"),
+        (
+            {"sleep_mode": True, "command": ["b"]},
+            "sleep_mode: `sleep_mode` and `command` cannot both be given",
+        ),
         ({"pool": {"reason": "x"}}, "pool.reason: `reason` and `idle: true` cannot both be given"),
         (
             {"extra_args": ["a"], "command": ["b"]},
@@ -104,6 +110,18 @@ def test_a_mistake_in_a_field(changes: dict[str, Any], said: str) -> None:
         ),
         ({"image": {"driver": "process", "reference": "a:v1.0"}}, "image: `driver: process` and `reference`"),
         ({"image": {}}, "image: `reference` is required"),
+        (
+            {"instance_lifecycle_config": {"initializer": {"handler": "a", "timeout": 301}}},
+            "instance_lifecycle_config.initializer.timeout: must be between 1 and 300 seconds, but is 301",
+        ),
+        (
+            {"instance_lifecycle_config": {"preStop": {"command": ["a"]}}},
+            "instance_lifecycle_config.preStop.command: is not supported",
+        ),
+        (
+            {"health_check_config": {"timeoutSeconds": 4}},
+            "health_check_config.timeoutSeconds: must be between 1 and 3 seconds, but is 4",
+        ),
         (
             {"model": {"path": "x"}, "cpu": 1, "memory_gb": 1},
             "model: give a preset, or `path` and `served_name`",
@@ -199,12 +217,52 @@ def test_idle_is_a_switch_or_a_map_which_turns_it_on() -> None:
 
     assert pool(True) == pool({})
     assert (pool(True).idle, pool(False).idle, pool({"linger_seconds": 5}).idle) == (True, False, True)
-    assert pool({"linger_seconds": 5, "deepest": "freeze"}).settings.variables() == {
+    assert pool({"linger_seconds": 5, "deepest": "sleep", "sleep_level": 2}).settings.variables() == {
         "TICKOVER_LINGER_SECONDS": "5",
-        "TICKOVER_IDLE_DEEPEST": "freeze",
+        "TICKOVER_IDLE_DEEPEST": "sleep",
+        "TICKOVER_SLEEP_LEVEL": "2",
     }
     aged = pool({"enabled": False, "max_age_seconds": 86_400})
     assert (aged.idle, aged.settings.variables()) == (False, {"TICKOVER_MAX_AGE_SECONDS": "86400"})
+
+
+VLLM = {"model": "qwen3-8b", "image": "a:v1.0"}
+
+
+@pytest.mark.parametrize(
+    ("service", "target", "is_on"),
+    [
+        (VLLM, "host", True),
+        (VLLM, "cloud", False),
+        (VLLM | {"pool": {"idle": False, "reason": "always"}}, "host", False),
+        (VLLM | {"pool": {"idle": {"deepest": "freeze"}}}, "host", False),
+        (VLLM | {"pool": {"idle": {"deepest": "checkpoint"}}}, "host", True),
+        (VLLM | {"gpu": "none"}, "host", False),
+        (VLLM | {"sleep_mode": False}, "host", False),
+        (VLLM | {"command": ["serve"]}, "host", False),
+        (CHAT, "host", False),
+        (CHAT | {"gpu": "fc.gpu.ada.1"}, "host", True),
+    ],
+)
+def test_vllm_can_sleep_where_a_hosts_idle_instances_use_it(
+    service: dict[str, Any], target: str, is_on: bool
+) -> None:
+    raw = {"services": {"chat": service}}
+    args = parse(raw, "dev").services["chat"].to_args(AuthArgs(), target)
+    entrypoint, command = model_argv(args, PRESETS[service["model"]], "m", "/p")
+    assert ("--enable-sleep-mode" in command, args.sleep_mode) == (is_on, is_on)
+    assert (args.on_vllm, "llama_server" in " ".join(entrypoint)) == (service != CHAT, service == CHAT)
+
+
+def test_a_process_with_a_gpu_is_vllm_as_installed_on_the_host() -> None:
+    raw = chat(gpu="fc.gpu.ada.1", cpu=8, memory_gb=64)
+    args = parse(raw, "dev").services["chat"].to_args(AuthArgs(), "host")
+    entrypoint, command = model_argv(args, PRESETS["smollm2"], "SmolLM2", "/mnt/models/smollm2")
+    assert " ".join((*entrypoint, *command)) == (
+        "python3 -m vllm.entrypoints.openai.api_server --enforce-eager --enable-sleep-mode"
+        " --model /mnt/models/smollm2 --trust-remote-code --served-model-name SmolLM2"
+        " --host 127.0.0.1 --port ${port} --max-model-len 2048 --max-num-seqs 16"
+    )
 
 
 def test_a_service_name_becomes_part_of_a_function_name() -> None:
@@ -242,3 +300,13 @@ def test_gpu_memory_defaults_to_all_of_all_cards() -> None:
 def test_a_value_of_the_wrong_type_in_the_environment_is_not_repeated_as_text() -> None:
     (line,) = mistakes(chat(environment={"TOKEN": ["s3cret"]}))
     assert "s3cret" not in line
+
+
+def test_health_check_and_hooks_reach_the_function_in_fcs_own_names() -> None:
+    hooks = {
+        "initializer": {"command": ["warm"], "timeout": 300},
+        "preStop": {"handler": "bye", "timeout": 9},
+    }
+    config = parse(chat(health_check_config={"periodSeconds": 9}, instance_lifecycle_config=hooks), "dev")
+    args = config.services["chat"].to_args(AuthArgs(), "host")
+    assert args.health_check_config == {"periodSeconds": 9} and args.instance_lifecycle_config == hooks

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cgroups import FakeKernel
 from tests.support.host_gpu import SECOND
 from tickover.host.gpu.nvml import CardProcess
 from tickover.host.gpu.sequence import AsleepProof, Rung, choose, come_back, go_deep, is_stopped
@@ -162,12 +163,13 @@ def test_a_stopped_process_is_seen_as_such():
     assert is_stopped(child.pid) is None
 
 
-@pytest.mark.parametrize(("events", "expected"), [("populated 1\nfrozen 1\n", True), ("frozen 0\n", False)])
-def test_a_frozen_cgroup_is_seen_as_such(tmp_path: Path, events, expected):
-    group = tmp_path / "sys/fs/cgroup/docker/c1"
-    process = tmp_path / f"proc/{os.getpid()}"
-    group.mkdir(parents=True)
-    process.mkdir(parents=True)
-    (process / "cgroup").write_text("3:cpu:/x\n0::/docker/c1\n")
-    (group / "cgroup.events").write_text(events)
-    assert is_stopped(os.getpid(), tmp_path) is expected
+@pytest.mark.parametrize("kinds", [{"v2": ()}, {"v1": ("freezer",)}, {"v1": ("cpu",), "v2": ()}])
+def test_a_frozen_cgroup_is_seen_as_such(tmp_path: Path, kinds):
+    kernel = FakeKernel(tmp_path, **kinds, own="/docker/c1")
+    kernel.put(os.getpid(), "/docker/c1")
+    assert is_stopped(os.getpid(), tmp_path) is False
+    if "freezer" in kinds.get("v1", ()):
+        (kernel.top / "freezer/docker/c1/freezer.state").write_text("FROZEN\n")
+    else:
+        (kernel.top / "unified/docker/c1/cgroup.events").write_text("populated 1\nfrozen 1\n")
+    assert is_stopped(os.getpid(), tmp_path) is True

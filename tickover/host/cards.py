@@ -25,6 +25,7 @@ from tickover.host.gpu.needs import Wish, need_of
 from tickover.host.gpu.nvml import Cards, CardsFailed, NoCards, open_cards, read
 from tickover.host.gpu.sequence import is_stopped
 from tickover.host.instance import SLEEPING, Instance, PoolSettings, deepest_of
+from tickover.host.metrics import Metrics
 from tickover.host.model import Deepest, InstanceState
 from tickover.host.modelserver import ServerRefused
 from tickover.host.roster import Roster
@@ -76,8 +77,10 @@ class CardDesk:
         clock: Clock,
         settings: PoolSettings,
         happened: Callable[[Instance, Event, str], None],
+        judged: Callable[[Instance], None],
         note: Callable[[Instance], None],
         next_change: Callable[[], Awaitable[None]],
+        metrics: Metrics,
     ) -> None:
         self._gpus = gpus
         self._roster = roster
@@ -86,8 +89,10 @@ class CardDesk:
         self._clock = clock
         self._settings = settings
         self._happened = happened
+        self._judged = judged
         self._note = note
         self._next_change = next_change
+        self._metrics = metrics
         self._keeper: Keeper | None = None
 
     # -- open and close ----------------------------------------------------------------------------------
@@ -99,7 +104,14 @@ class CardDesk:
             return
         checkpointer = await self._usable(gpus.checkpointer)
         keeper = Keeper(
-            gpus.cards, gpus.inventory, gpus.ram_bytes, self, checkpointer, self._clock.mono_ns, gpus.rules
+            gpus.cards,
+            gpus.inventory,
+            gpus.ram_bytes,
+            self,
+            checkpointer,
+            self._clock.mono_ns,
+            gpus.rules,
+            self._metrics.gpu_used,
         )
         self._keeper = keeper
         for instance in adopted:
@@ -139,14 +151,11 @@ class CardDesk:
 
         Raises RuntimeFailed.
         """
-        keeper = self._keeper
-        if keeper is None:
-            return None
-        need = self._need(instance)
+        keeper, need = self._keeper, self._need(instance)
         if isinstance(need, str):
             raise RuntimeFailed(need)
-        if need is None:
-            return ()
+        if need is None or keeper is None:
+            return None if keeper is None else ()
         found = keeper.place(need)
         if isinstance(found, Denied) and await self._old_ones_left(instance, found.reason):
             found = keeper.place(need)
@@ -197,6 +206,9 @@ class CardDesk:
     async def went_asleep(self, instance: Instance) -> None:
         if (keeper := self._of(instance)) is not None:
             grown = await keeper.went_asleep(instance.instance_id)
+            holding = keeper.ledger.holdings.get(instance.instance_id)
+            if holding is not None and holding.residue_bytes is not None:
+                self._metrics.residue(instance.key.function_name, holding.residue_bytes)
             if grown is not None:
                 log.warning("leaves more and more asleep", instance=instance.instance_id, what=grown)
                 instance.sink_ns = self._clock.mono_ns() if instance.can_deep else None
@@ -230,6 +242,7 @@ class CardDesk:
             instance.spec,
             can_sleep,
             can_deep and self._keeper is not None and self._keeper.can_deep,
+            keeps_weights=instance.sleep_level == 1,
         )
         return need_of(wish, self._gpus.inventory, self._nas, self._gpus.rules or Rules())
 
@@ -244,6 +257,13 @@ class CardDesk:
         if instance is None or not instance.ref:
             return ()
         return self._runtimes[instance.runtime].members(instance_id, instance.ref)
+
+    def hold(self, instance_id: str, is_held: bool) -> None:
+        instance = self._roster.instances.get(instance_id)
+        if instance is not None and instance.is_held != is_held:
+            log.info("held from newcomers" if is_held else "held no more", instance=instance_id)
+            instance.is_held = is_held
+            self._judged(instance)
 
     async def sleep(self, instance_id: str) -> None:
         instance = self._roster.instances.get(instance_id)
@@ -294,6 +314,7 @@ class CardDesk:
         instance.deep_pids = pids
         if is_deep:
             instance.rung = Deepest.CHECKPOINT
+            self._metrics.residue(instance.key.function_name, 0)
         elif instance.rung is Deepest.CHECKPOINT:
             instance.rung = Deepest.SLEEP
         self._note(instance)

@@ -101,15 +101,17 @@ def start_host(
 
 def stop_host(home: Path, *, keep_instances: bool = False) -> bool:
     """Stop the host and wait until it is gone; False if none was running. Raises TickoverError."""
-    pid = _holder(home)
+    pid = host_holder(home)
     if pid is None:
         return False
+    patience = STOP_SECONDS
     with contextlib.suppress(TickoverError):  # a host that does not answer is told by signal below
-        AdminClient(home).shutdown(keep_instances)
-        if _wait_gone(home, pid, STOP_SECONDS):
+        # Its instances may have hooks that take their time.
+        patience = max(STOP_SECONDS, AdminClient(home).shutdown(keep_instances))
+        if _wait_gone(home, pid, patience):
             return True
     for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
-        if _holder(home) != pid:
+        if host_holder(home) != pid:
             return True
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -128,7 +130,7 @@ def stop_host(home: Path, *, keep_instances: bool = False) -> bool:
 
 def host_status(home: Path) -> HostInfo | None:
     """The running host, or None."""
-    pid = _holder(home)
+    pid = host_holder(home)
     if pid is None:
         return None
     end = time.monotonic() + START_SECONDS
@@ -136,7 +138,7 @@ def host_status(home: Path) -> HostInfo | None:
         facts = read_host_file(home)
         if facts is not None and facts.get("pid") == pid:
             return _info(facts, already_running=True)
-        if _holder(home) != pid:
+        if host_holder(home) != pid:
             return None
         time.sleep(_POLL_SECONDS)  # it starts or stops just now
     raise TickoverError(
@@ -250,7 +252,7 @@ def _info(facts: Mapping[str, Any], *, already_running: bool) -> HostInfo:
     )
 
 
-def _holder(home: Path) -> int | None:
+def host_holder(home: Path) -> int | None:
     """The process that holds the data folder's lock, or None."""
     directory = host_dir(home)
     if not (directory / "lock").exists():
@@ -269,7 +271,7 @@ def _wait_gone(home: Path, pid: int, seconds: float) -> bool:
     """True once the process has let go of the data folder and has ended."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if _holder(home) != pid and not _is_alive(pid):
+        if host_holder(home) != pid and not _is_alive(pid):
             return True
         time.sleep(_POLL_SECONDS)
     return False
@@ -289,4 +291,4 @@ def _is_alive(pid: int) -> bool:
     return state not in ("Z", "X")
 
 
-__all__ = ["HostInfo", "host_status", "parse_nas", "start_host", "stop_host"]
+__all__ = ["HostInfo", "host_holder", "host_status", "parse_nas", "start_host", "stop_host"]

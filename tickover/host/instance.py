@@ -13,6 +13,7 @@ from tickover.fc.function import Function
 from tickover.host.clock import SECOND_NS, seconds_ns
 from tickover.host.idle_settings import idle_settings
 from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView
+from tickover.host.runtimes.base import Gpu
 
 SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
 
@@ -34,9 +35,10 @@ class PoolSettings:
 
     deepest: how far down an idle instance goes, if it can. deep_after_seconds: asleep for so long before the
     driver takes the rest, None: only when another instance needs its card. linger_seconds: empty for so long
-    before an instance is suspended. What a function says of these overrides them (`idle_settings`).
-    drain_max_seconds: a retired instance with requests is stopped after so long (or its function's timeout,
-    if shorter). stable_seconds: up for so long ends a back-off.
+    before an instance is suspended. start_deadline_seconds: until it has to serve, from when its process
+    exists. What a function says of these overrides them (`idle_settings`). drain_max_seconds: a retired
+    instance with requests is stopped after so long (or its function's timeout, if shorter). stable_seconds:
+    up for so long ends a back-off.
     """
 
     deepest: Deepest = Deepest.CHECKPOINT
@@ -78,25 +80,30 @@ class Instance:
     port: int | None = None
     in_flight: int = 0
     spawned_mono_ns: int | None = None  # since when its first process exists
+    hook_ns: int = 0  # how long its initializer took
     ready_mono_ns: int | None = None  # first time ready
     empty_mono_ns: int = 0  # since when nothing is in flight
     drain_mono_ns: int = 0
     wake_mono_ns: int = 0  # when the last wake was asked for
     destroyed_wall_ns: int | None = None
     reason: str = ""
+    failure: str = ""  # the class of a failure that was recognised, for the metrics
     can_sleep: bool | None = None  # its server can give up its GPU memory; None: nobody has asked yet
     rung: Deepest = Deepest.NONE  # how far down it is
     cards: tuple[str, ...] = ()  # the UUIDs of its GPUs
+    gpus: tuple[Gpu, ...] | None = None  # those that it may see, as it was started with
     can_deep: bool = False  # the driver may checkpoint it
+    sleep_level: int = 1  # for its whole life: who slept at one level cannot be woken at another
     deep_pids: tuple[int, ...] = ()  # its processes that the driver may have
     sink_ns: int | None = None  # when, asleep, it goes to the deepest rung
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
     is_unhealthy: bool = False  # its health check fails: no new requests
+    is_held: bool = False  # another one needs its card: no new requests until that one had its turn
 
     @property
     def is_good(self) -> bool:
         """Whether a new request may go to it."""
-        return not (self.is_doubtful or self.is_unhealthy)
+        return not (self.is_doubtful or self.is_unhealthy or self.is_held)
 
     @property
     def concurrency(self) -> int:
@@ -137,6 +144,7 @@ def new_instance(pool: DesiredPool, mono_ns: int, wall_ns: int) -> Instance:
         revision=pool.revision,
         spec=pool.spec,
         idle_enabled=pool.idle_enabled,
+        sleep_level=sleep_level(pool.spec),
         created_mono_ns=mono_ns,
         created_wall_ns=wall_ns,
     )
@@ -148,9 +156,20 @@ def linger_ns(spec: Function, settings: PoolSettings) -> int:
     return seconds_ns(settings.linger_seconds if seconds is None else seconds)
 
 
+def start_deadline_seconds(spec: Function, settings: PoolSettings) -> float:
+    """How long a process may take until it can serve, its initializer not counted."""
+    seconds = idle_settings(spec.environment_variables).start_deadline_seconds
+    return settings.start_deadline_seconds if seconds is None else seconds
+
+
 def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:
     """How far down an idle instance of a spec may go."""
     return idle_settings(spec.environment_variables).deepest or settings.deepest
+
+
+def sleep_level(spec: Function) -> int:
+    """The level of vLLM's sleep."""
+    return idle_settings(spec.environment_variables).sleep_level or 1
 
 
 def wake_ahead_ns(spec: Function) -> int:

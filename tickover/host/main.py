@@ -58,14 +58,23 @@ def make_pool(needs: PoolNeeds) -> HostPool:
     """The real pool."""
     from tickover.host.cards import find_gpus
     from tickover.host.pool import ReservedPool  # the drivers it loads are slow to import
+    from tickover.host.runtimes.cgroup_ground import VARIABLE as CGROUP_VARIABLE
     from tickover.host.runtimes.docker import DockerRuntime
     from tickover.host.runtimes.docker_config import DockerSettings, engine_address
+    from tickover.host.runtimes.docker_pins import FilePins
     from tickover.host.runtimes.process import ProcessRuntime
 
-    docker = DockerRuntime(DockerSettings(str(needs.data_dir.resolve()), engine_address(os.environ)))
-    runtimes = (ProcessRuntime(), docker)
+    owner = str(needs.data_dir.resolve())
+    pins = FilePins(needs.data_dir / "images.json")
+    docker = DockerRuntime(DockerSettings(owner, engine_address(os.environ)), pins)
     return ReservedPool(
-        needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes, gpus=find_gpus()
+        needs.registry,
+        needs.db_path,
+        needs.data_dir,
+        needs.nas,
+        runtimes=(ProcessRuntime(owner, os.environ.get(CGROUP_VARIABLE, "")), docker),
+        gpus=find_gpus(),
+        account=needs.account,
     )
 
 

@@ -1,21 +1,32 @@
 """What a model server can do beside answering requests: sleep, wake up, and tell how much it has to do.
 
-Owns: the calls of vLLM's development API (`/is_sleeping`, `/sleep`, `/wake_up`) and the reading of its
-metrics. Promises: each call has a deadline; a server that lacks a call is told from one that fails at it.
-Never: decides when to call.
+Owns: the calls of vLLM's development API (`/is_sleeping`, `/sleep`, `/wake_up`, and what level 2 needs) and
+the reading of its metrics. Promises: each call has a deadline; a server that lacks a call is told from one
+that fails at it. Never: decides when to call.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tickover.host.probe import NoAnswer, ask
 
 ASK_SECONDS: Final = 5.0
 # Weights go to pinned host memory, the KV cache is dropped: both ways are copies, whatever the start took.
 LEVEL: Final = 1
+# At level 2 nobody keeps the weights: they are read from the model's files again, between weights and cache.
+_WAKE: Final[Mapping[int, tuple[tuple[str, dict[str, Any] | None], ...]]] = {
+    1: (("/wake_up", None),),
+    2: (
+        ("/wake_up?tags=weights", None),
+        ("/collective_rpc", {"method": "reload_weights"}),
+        ("/wake_up?tags=kv_cache", None),
+        ("/reset_prefix_cache", None),
+    ),
+}
 _WORK: Final = re.compile(rb"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
 
 
@@ -56,19 +67,20 @@ async def work(host: str, port: int, seconds: float = ASK_SECONDS) -> int:
         raise ServerRefused("GET /metrics has a number of requests that is none") from error
 
 
-async def sleep(host: str, port: int, seconds: float) -> None:
+async def sleep(host: str, port: int, seconds: float, level: int = LEVEL) -> None:
     """Give up the GPU's memory. Raises ServerRefused; whether it sleeps then has to be asked."""
-    await _told(host, port, f"/sleep?level={LEVEL}", seconds)
+    await _told(host, port, f"/sleep?level={level}", seconds)
 
 
-async def wake_up(host: str, port: int, seconds: float) -> None:
+async def wake_up(host: str, port: int, seconds: float, level: int = LEVEL) -> None:
     """Take the GPU's memory back. Raises ServerRefused: such a server is not to be trusted any more."""
-    await _told(host, port, "/wake_up", seconds)
+    for path, body in _WAKE[level]:
+        await _told(host, port, path, seconds, body)
 
 
-async def _told(host: str, port: int, path: str, seconds: float) -> None:
+async def _told(host: str, port: int, path: str, seconds: float, body: dict[str, Any] | None = None) -> None:
     try:
-        answer = await ask(host, port, "POST", path, seconds)
+        answer = await ask(host, port, "POST", path, seconds, body)
     except NoAnswer as error:
         raise ServerRefused(f"POST {path}: {error}") from error
     if not 200 <= answer.status < 300:

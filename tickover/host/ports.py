@@ -6,6 +6,7 @@ without one the port stays the same from start to start while it is free. Never:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -130,14 +131,22 @@ def port_holder(port: int) -> str:
         if not folder.name.isdigit():
             continue
         try:
-            links = [os.readlink(link) for link in (folder / "fd").iterdir()]
-            if not inodes.isdisjoint(links):
+            if not inodes.isdisjoint(_open_files(folder / "fd")):
                 words = (folder / "cmdline").read_bytes().split(b"\0")
                 command = b" ".join(words).decode("utf-8", errors="replace").strip()
                 return f"process {folder.name} ({command[:200]})"
         except OSError:
             continue  # gone meanwhile, or another user's
     return ""
+
+
+def _open_files(folder: Path) -> list[str]:
+    """What the descriptors of a process stand for; one that is closed meanwhile is left out."""
+    found = []
+    for link in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
 
 
 def _listening_inodes(table: str, port: int) -> list[str]:

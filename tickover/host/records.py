@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from tickover.fc.function import Function
 from tickover.host.db import Database
-from tickover.host.instance import Instance, PoolKey
+from tickover.host.instance import Instance, PoolKey, sleep_level
 from tickover.host.model import BillingClass, InstanceState, UsageRow
 
 _COLUMNS = (
@@ -117,27 +118,7 @@ class Records:
             f"SELECT {_COLUMNS} FROM instance WHERE destroyed_wall_ns IS NULL "
             "ORDER BY created_wall_ns, instance_id"
         )
-        return [
-            Instance(
-                instance_id=row[0],
-                key=PoolKey(row[1], row[2]),
-                version_id=row[3],
-                revision=row[4],
-                spec=Function.model_validate(json.loads(row[5])),
-                idle_enabled=bool(row[6]),
-                state=InstanceState(row[7]),
-                runtime=row[8],
-                ref=row[9],
-                pid=row[10],
-                port=row[11],
-                created_wall_ns=row[12],
-                created_mono_ns=row[13],
-                reason=row[15],
-                cards=cards.get(row[0], ((), ()))[0],
-                deep_pids=cards.get(row[0], ((), ()))[1],
-            )
-            for row in found
-        ]
+        return [_instance(row, *cards.get(row[0], ((), ()))) for row in found]
 
     def sizing(self, instance_id: str) -> Sizing | None:
         """What the instance was started with; None if it was never recorded."""
@@ -150,3 +131,26 @@ class Records:
             spec = Function.model_validate(json.loads(found[0][1]))
             self._sizings[instance_id] = sizing(found[0][0], spec)
         return self._sizings[instance_id]
+
+
+def _instance(row: tuple[Any, ...], cards: tuple[str, ...], deep_pids: tuple[int, ...]) -> Instance:
+    spec = Function.model_validate(json.loads(row[5]))  # as it was started with
+    return Instance(
+        instance_id=row[0],
+        key=PoolKey(row[1], row[2]),
+        version_id=row[3],
+        revision=row[4],
+        spec=spec,
+        idle_enabled=bool(row[6]),
+        state=InstanceState(row[7]),
+        runtime=row[8],
+        ref=row[9],
+        pid=row[10],
+        port=row[11],
+        created_wall_ns=row[12],
+        created_mono_ns=row[13],
+        reason=row[15],
+        cards=cards,
+        deep_pids=deep_pids,
+        sleep_level=sleep_level(spec),
+    )

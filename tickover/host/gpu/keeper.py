@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from tickover.host.clock import SECOND_NS
+from tickover.host.gpu.book import Book
 from tickover.host.gpu.checkpoint import Checkpointer
 from tickover.host.gpu.deep import Deep
 from tickover.host.gpu.inventory import Inventory
@@ -28,7 +29,6 @@ from tickover.host.gpu.ledger import (
     Rules,
     Tier,
     admit,
-    counted,
     ending,
     has_grown,
     lost,
@@ -37,7 +37,6 @@ from tickover.host.gpu.ledger import (
     observed,
     on_card,
     open_ledger,
-    overdrawn,
     removed,
     revised,
     slept,
@@ -57,16 +56,14 @@ from tickover.host.gpu.swaps import (
     Sleep,
     Start,
     SwapPlan,
-    Wait,
     Wake,
     begins,
     broken,
     closed,
     done,
     is_confirmed,
-    opened,
-    plan_wake,
 )
+from tickover.host.gpu.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +86,7 @@ class Brought:
 
 
 class Keeper:
-    """The cards of one host. now_ns: monotonic."""
+    """The cards of one host. now_ns: monotonic. seen: told what is in use on a card, at each look."""
 
     def __init__(
         self,
@@ -100,16 +97,18 @@ class Keeper:
         checkpointer: Checkpointer | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
         rules: Rules | None = None,
+        seen: Callable[[str, int], None] = lambda uuid, used_bytes: None,
     ) -> None:
         self.inventory = inventory
-        self.ledger: Ledger = open_ledger(inventory, ram_bytes, rules)
+        self._book = Book(open_ledger(inventory, ram_bytes, rules), now_ns)
         self._neighbours = neighbours
         self._now_ns = now_ns
-        self._readings = Readings(cards, inventory, neighbours.members, self._lost)
+        self._readings = Readings(cards, inventory, neighbours.members, self._lost, seen)
         self._deep = Deep(checkpointer, neighbours, self._readings, now_ns)
         self._ups: dict[str, asyncio.Future[None]] = {}  # of who is starting
         self._tasks: set[asyncio.Task[None]] = set()
         self._pulse = Pulse()
+        self._turns = Turns(self._book, neighbours, self._pulse, self._look, now_ns)
         self._has_ending = asyncio.Event()
 
     def open(self) -> None:
@@ -130,10 +129,10 @@ class Keeper:
 
     def place(self, need: Need) -> tuple[str, ...] | Denied:
         """Cards for a new instance."""
-        found = admit(self.ledger, need, self._now_ns())
+        found = admit(self._book.ledger, need, self._now_ns())
         if isinstance(found, Denied):
             return found
-        self.ledger = found
+        self._book.ledger = found
         return found.holdings[need.instance_id].cards
 
     async def adopt(self, need: Need, cards: tuple[str, ...], pids: tuple[int, ...], *, is_up: bool) -> Tier:
@@ -142,19 +141,24 @@ class Keeper:
         tier = Tier.AWAKE if is_up else Tier.STARTING
         if is_up and used is not None and used < need.awake_bytes // 2:
             tier = Tier.DEEP if pids and not used else Tier.ASLEEP
-        self.ledger = taken_over(self.ledger, need, cards, tier, self._now_ns())
+        self._book.ledger = taken_over(self._book.ledger, need, cards, tier, self._now_ns())
         if tier is Tier.ASLEEP and used:
-            self.ledger = slept(self.ledger, need.instance_id, used, None)
+            self._book.ledger = slept(self._book.ledger, need.instance_id, used, None)
         self._deep.recall(need.instance_id, pids)
-        self._tell_overdrawn()
+        self._book.tell_overdrawn()
         return tier
 
+    @property
+    def ledger(self) -> Ledger:
+        """What everybody has now."""
+        return self._book.ledger
+
     def holds(self, instance_id: str) -> bool:
-        return instance_id in self.ledger.holdings
+        return self._book.holds(instance_id)
 
     def leave(self, instance_id: str) -> None:
         """Nothing of it runs any more. Its memory counts until the cards are seen free of it."""
-        holding = self.ledger.holdings.get(instance_id)
+        holding = self._book.ledger.holdings.get(instance_id)
         up = self._ups.pop(instance_id, None)
         if up is not None and not up.done():
             up.set_exception(StepFailed("it has ended"))
@@ -162,7 +166,7 @@ class Keeper:
         if holding is None or holding.tier is Tier.ENDING:
             return
         change = removed if holding.tier in (Tier.DOWN, Tier.DEEP) else ending
-        self.ledger = change(self.ledger, instance_id)
+        self._book.ledger = change(self._book.ledger, instance_id)
         self._has_ending.set()
         self.nudge()
 
@@ -186,7 +190,7 @@ class Keeper:
 
     async def started(self, instance_id: str) -> None:
         """It is warm: what it uses now is what it will need when it wakes."""
-        holding = self.ledger.holdings[instance_id]
+        holding = self._book.ledger.holdings[instance_id]
         used = await self._readings.used(instance_id, holding.cards)
         if used is not None and used > holding.need.awake_bytes:
             asked = holding.need.awake_bytes // MIB
@@ -196,24 +200,32 @@ class Keeper:
         if up is not None and not up.done():
             up.set_result(None)
         elif self.holds(instance_id):  # taken over in the middle of its start
-            self._apply(moved(self.ledger, instance_id, Tier.AWAKE, self._now_ns()))
+            self._book.apply(moved(self._book.ledger, instance_id, Tier.AWAKE, self._now_ns()))
 
     async def wake(self, instance_id: str, up: Up, seconds: float) -> Brought:
         """Bring one up that is asleep or deep; up thaws it and wakes its engine."""
-        if self._deep.may_be(instance_id) and self.ledger.holdings[instance_id].tier is not Tier.DEEP:
+        former = self._book.ledger.holdings[instance_id]
+        # One that is moving is on its way down by this host's word: `_bring` waits for the end of that.
+        if self._deep.may_be(instance_id) and former.tier is not Tier.DEEP and not former.is_moving:
             try:  # a former host ended in the middle of a checkpoint
                 await self._deep.restore(instance_id)
             except StepFailed as error:
                 return Brought(str(error))
-        if self.ledger.holdings[instance_id].tier is Tier.AWAKE:
+        if self._book.ledger.holdings[instance_id].tier is Tier.AWAKE:
             return Brought(await up())
         return await self._bring(instance_id, up, seconds)
 
     async def _bring(self, instance_id: str, up: Up, seconds: float) -> Brought:
+        try:
+            return await self._try_until(instance_id, up, seconds)
+        finally:
+            self._turns.release(instance_id)
+
+    async def _try_until(self, instance_id: str, up: Up, seconds: float) -> Brought:
         deadline = self._now_ns() + round(seconds * SECOND_NS)
         reason = ""
         while True:
-            plan = await self._plan(instance_id, deadline)
+            plan = await self._turns.plan(instance_id, deadline)
             if isinstance(plan, Denied):
                 return Brought("; ".join(filter(None, (plan.reason, reason))), is_put_off=True)
             failed = await self._swap(plan, up)
@@ -228,28 +240,6 @@ class Keeper:
                 return Brought(reason, is_put_off=True)
             await self._look()  # what is on the cards that nobody knew of?
             await self._pulse.next(TRY_AGAIN_SECONDS)
-
-    async def _plan(self, instance_id: str, deadline_ns: int) -> SwapPlan | Denied:
-        """A plan that has begun, or why there is none by then."""
-        has_looked = False
-        while True:
-            now = self._now_ns()
-            self._count()
-            found = plan_wake(self.ledger, instance_id, now)
-            if isinstance(found, SwapPlan):
-                ledger = opened(self.ledger, found)
-                if isinstance(ledger, Ledger):
-                    self.ledger = ledger
-                    return found
-                found = Wait(ledger.reason)
-            if isinstance(found, Denied) and not has_looked:  # others may have left the card since
-                await self._look()
-                has_looked = True
-                continue
-            if isinstance(found, Denied) or now >= deadline_ns:
-                return Denied(found.reason, is_final=False)
-            until = min(found.until_ns or deadline_ns, deadline_ns)
-            await self._pulse.next((until - now) / SECOND_NS)
 
     async def _swap(self, plan: SwapPlan, up: Up) -> StepFailed | None:
         """Returns when its target is up, or starts; what comes after that goes on beside."""
@@ -272,7 +262,7 @@ class Keeper:
         has_sinks = any(isinstance(step.action, Checkpoint) for step in plan.steps)
 
         async def do(action: Action) -> None:
-            self._may(begins, action)
+            self._book.may(begins, action)
             match action:
                 case Sleep(name):
                     await self._sleep(name)
@@ -290,7 +280,7 @@ class Keeper:
                     await up()
                 case FirstToken(name):
                     await self._first_token(name, is_worth_it=has_sinks)
-            self._may(done, action)
+            self._book.may(done, action)
             if isinstance(action, Wake):
                 is_up.set_result(None)
 
@@ -301,25 +291,14 @@ class Keeper:
                 raise
             log.warning("not all of a swap was done", instance=plan.instance_id, reason=error.reason)
         finally:
-            self.ledger = closed(self.ledger, plan)
+            self._book.ledger = closed(self._book.ledger, plan)
             self.nudge()
 
     # -- the steps ---------------------------------------------------------------------------------------
 
-    def _may(self, change: Callable[[Ledger, Action, int], Ledger | Denied], action: Action) -> None:
-        name = getattr(action, "instance_id", None)
-        if name is not None and not self.holds(name):
-            raise StepFailed(f"instance {name} is gone")
-        self._apply(change(self.ledger, action, self._now_ns()))
-
-    def _apply(self, found: Ledger | Denied) -> None:
-        if isinstance(found, Denied):
-            raise StepFailed(found.reason)
-        self.ledger = found
-
     async def _sleep(self, name: str) -> None:
         await self._neighbours.sleep(name)
-        holding = self.ledger.holdings.get(name)
+        holding = self._book.ledger.holdings.get(name)
         if holding is not None and holding.tier not in (Tier.ASLEEP, Tier.DEEP):
             raise StepFailed(f"instance {name} did not go to sleep")
 
@@ -348,36 +327,36 @@ class Keeper:
 
     async def went_asleep(self, instance_id: str) -> str | None:
         """Its engine sleeps: the ledger has its memory back. None, or what is wrong with what it has left."""
-        self._apply(moved(self.ledger, instance_id, Tier.ASLEEP, self._now_ns()))
-        used = await self._readings.used(instance_id, self.ledger.holdings[instance_id].cards)
+        self._book.apply(moved(self._book.ledger, instance_id, Tier.ASLEEP, self._now_ns()))
+        used = await self._readings.used(instance_id, self._book.ledger.holdings[instance_id].cards)
         if used is None or not self.holds(instance_id):
             return None
-        grown = has_grown(self.ledger, instance_id, used)
-        self.ledger = slept(self.ledger, instance_id, used, None)
+        grown = has_grown(self._book.ledger, instance_id, used)
+        self._book.ledger = slept(self._book.ledger, instance_id, used, None)
         self.nudge()
         return grown
 
     async def sink(self, instance_id: str) -> str | None:
         """The driver takes what one that is asleep has left on its cards. None, or why not."""
-        holding = self.ledger.holdings.get(instance_id)
+        holding = self._book.ledger.holdings.get(instance_id)
         if holding is None or holding.tier is not Tier.ASLEEP or not holding.need.can_deep:
             return "it is not asleep, or cannot be checkpointed"
-        if any(other.is_moving for uuid in holding.cards for other in on_card(self.ledger, uuid)):
+        if any(other.is_moving for uuid in holding.cards for other in on_card(self._book.ledger, uuid)):
             return "a swap is under way on its card"
-        self.ledger = marked(self.ledger, [instance_id], is_moving=True)
+        self._book.ledger = marked(self._book.ledger, [instance_id], is_moving=True)
         try:
             await self._sink(instance_id)
-            self._may(done, Checkpoint(instance_id))
+            self._book.may(done, Checkpoint(instance_id))
         except StepFailed as error:
             return error.reason
         finally:
-            self.ledger = marked(self.ledger, [instance_id], is_moving=False)
+            self._book.ledger = marked(self._book.ledger, [instance_id], is_moving=False)
             self.nudge()
         return None
 
     async def _sink(self, name: str) -> None:
         try:
-            await self._deep.sink(name, self.ledger.holdings[name].cards)
+            await self._deep.sink(name, self._book.ledger.holdings[name].cards)
         except StepFailed:
             self._revise(name, can_deep=False)  # not tried again for as long as it lives
             raise
@@ -388,7 +367,7 @@ class Keeper:
         """Who ended is forgotten when its memory is free; what others use is not given away."""
         while True:
             await self._look()
-            if any(holding.tier is Tier.ENDING for holding in self.ledger.holdings.values()):
+            if any(holding.tier is Tier.ENDING for holding in self._book.ledger.holdings.values()):
                 await asyncio.sleep(LOOK_CLOSELY_SECONDS)
                 continue
             self._has_ending.clear()
@@ -397,32 +376,22 @@ class Keeper:
                     await self._has_ending.wait()
 
     async def _look(self) -> None:
-        former = self.ledger
+        former = self._book.ledger
         for uuid, room in former.rooms.items():
             reading = await self._readings.of(uuid)
             if reading is not None:
                 foreign = self._readings.foreign(reading, room.floor_bytes, former.holdings)
-                self.ledger = observed(self.ledger, uuid, reading.used_bytes, foreign)
-        if self.ledger != former:
+                self._book.ledger = observed(self._book.ledger, uuid, reading.used_bytes, foreign)
+        if self._book.ledger != former:
             self.nudge()
 
     def _lost(self, uuid: str) -> None:
-        self.ledger = lost(self.ledger, uuid)
-
-    def _count(self) -> None:
-        """What each has at the door now."""
-        for name in self.ledger.holdings:
-            if (load := self._neighbours.load(name)) is not None:
-                self.ledger = counted(self.ledger, name, *load)
+        self._book.ledger = lost(self._book.ledger, uuid)
 
     def _revise(self, instance_id: str, **found: int | bool) -> None:
         if self.holds(instance_id):
-            self.ledger = revised(self.ledger, instance_id, **found)  # type: ignore[arg-type]
-            self._tell_overdrawn()
-
-    def _tell_overdrawn(self) -> None:
-        for line in overdrawn(self.ledger):
-            log.error("more is held than there is", what=line)
+            self._book.ledger = revised(self._book.ledger, instance_id, **found)  # type: ignore[arg-type]
+            self._book.tell_overdrawn()
 
     # -- small things ------------------------------------------------------------------------------------
 

@@ -91,6 +91,8 @@ class Rules:
     pinned_factor: an engine asleep holds its weights in pinned memory, in blocks rounded up to powers of two.
     tree_bytes: what its processes use besides. spare_bytes: kept free on a shared card, so that the next
     restore can begin while the card's owner is still awake. rest_ns: nobody is evicted sooner after its wake.
+    patience_ns: who waits for so long for one that is never without a request has newcomers held from it,
+    until it is, or for hold_ns.
     """
 
     pinned_factor: float = 1.4
@@ -99,6 +101,8 @@ class Rules:
     headroom_bytes: int = 256 * MIB
     spare_bytes: int = 2560 * MIB
     rest_ns: int = 1_000_000_000
+    patience_ns: int = 5_000_000_000
+    hold_ns: int = 20_000_000_000
     growth_factor: float = 1.25
     growth_bytes: int = 256 * MIB
 

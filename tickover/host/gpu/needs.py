@@ -25,13 +25,17 @@ _MODEL_FLAGS: Final = frozenset({"--model", "-m", "serve"})
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """An instance to be placed. can_sleep, can_deep: as far as its settings go; its engine is asked later."""
+    """An instance to be placed. can_sleep, can_deep: as far as its settings go; its engine is asked later.
+
+    keeps_weights: in host memory, while it sleeps.
+    """
 
     instance_id: str
     function_name: str
     spec: Function
     can_sleep: bool
     can_deep: bool
+    keeps_weights: bool = True
 
 
 def need_of(wish: Wish, inventory: Inventory, nas: Mapping[str, Path], rules: Rules) -> Need | str | None:
@@ -54,7 +58,7 @@ def need_of(wish: Wish, inventory: Inventory, nas: Mapping[str, Path], rules: Ru
         (container.image if container else "") or "",
         model or "",
         awake,
-        weights_bytes(wish.spec, model, nas, rules),
+        weights_bytes(wish.spec, model, nas, rules) if wish.keeps_weights else 0,
         cards,
         can_sleep=wish.can_sleep,
         # The driver's checkpoint of processes on several cards was not tried.

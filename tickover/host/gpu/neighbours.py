@@ -21,6 +21,10 @@ class Neighbours(Protocol):
         """The ids of its processes."""
         ...
 
+    def hold(self, instance_id: str, is_held: bool) -> None:
+        """No new request goes to it, or they may again: those that come wait."""
+        ...
+
     async def sleep(self, instance_id: str) -> None:
         """Have it go idle; returns when it has, or will not."""
         ...

@@ -20,7 +20,7 @@ import structlog
 from tickover.host.clock import SECOND_NS
 from tickover.host.gpu.checkpoint import Checkpointer, CheckpointFailed, CudaState
 from tickover.host.gpu.nvml import CardProcess
-from tickover.host.runtimes import procfs
+from tickover.host.runtimes import cgroup, procfs
 
 log = structlog.get_logger(__name__)
 
@@ -82,21 +82,7 @@ def is_stopped(pid: int, root: Path = Path("/")) -> bool | None:
     stat = procfs.read_stat(pid)
     if stat is None or not stat.is_alive:
         return None
-    return stat.is_stopped or _is_frozen(pid, root)
-
-
-def _is_frozen(pid: int, root: Path) -> bool:
-    """A frozen cgroup (docker pause) does not show in the process's own state."""
-    try:
-        lines = (root / f"proc/{pid}/cgroup").read_text().splitlines()
-        for line in lines:
-            number, _, path = line.split(":", 2)
-            if number == "0":
-                events = (root / "sys/fs/cgroup" / path.lstrip("/") / "cgroup.events").read_text()
-                return "frozen 1" in events.splitlines()
-    except OSError:  # no cgroup v2 here, or gone meanwhile: then the driver's answer tells
-        return False
-    return False
+    return stat.is_stopped or cgroup.is_frozen(pid, cgroup.Files(root))
 
 
 Stopped = Callable[[int], bool | None]

@@ -259,6 +259,15 @@ def _assemble(sketch: _Sketch) -> SwapPlan:
     return SwapPlan(target.instance_id, target.cards, tuple(steps), tuple(sketch.sleeps), tuple(sketch.sinks))
 
 
+def in_the_way(ledger: Ledger, instance_id: str) -> tuple[str, ...]:
+    """Who could make room for it if it had no request."""
+    target = ledger.holdings.get(instance_id)
+    there = {h.instance_id: h for uuid in (target.cards if target else ()) for h in on_card(ledger, uuid)}
+    return tuple(
+        name for name, h in there.items() if h.tier is Tier.AWAKE and h.in_flight and h.need.can_sleep
+    )
+
+
 # -- doing it --------------------------------------------------------------------------------------------
 
 

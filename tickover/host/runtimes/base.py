@@ -6,7 +6,7 @@ the handle is text that another host process can use later. Never: knows pools, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -55,17 +55,22 @@ class Condition(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How an instance ended; both None when nobody could see it."""
+    """How an instance ended; both None when nobody could see it. why: what the kernel has killed it, or one
+    of its processes, for; empty if it has not."""
 
     code: int | None = None
     signal: str | None = None
+    why: str = ""
 
     def __str__(self) -> str:
+        if self.signal == "SIGKILL" and self.why:
+            return f"killed: {self.why}"
+        after = f", after one of its processes was killed: {self.why}" if self.why else ""
         if self.signal is not None:
-            return f"killed by {self.signal}"
+            return f"killed by {self.signal}{after}"
         if self.code is not None:
-            return f"exited with code {self.code}"
-        return "ended with an exit status that this host could not see"
+            return f"exited with code {self.code}{after}"
+        return f"ended with an exit status that this host could not see{after}"
 
 
 @dataclass(eq=False)
@@ -126,6 +131,12 @@ class Runtime(Protocol):
         ...
 
     async def thaw(self, ref: str) -> None: ...
+
+    async def execute(self, ref: str, plan: LaunchPlan, argv: Sequence[str], seconds: float) -> ExitStatus:
+        """Run a command inside the instance of plan, which runs, as it sees the world; its words go to the
+        instance's log. Raises RuntimeFailed, after `seconds` at the latest; what is then left of it ends with
+        the instance."""
+        ...
 
     async def stop(self, instance_id: str, ref: str, grace_seconds: float) -> None:
         """End it; when this returns nothing of it is left. A ref of something long gone is no error."""

@@ -19,6 +19,7 @@ from typing import NoReturn
 CANNOT_PREPARE = 126  # exit codes as a shell's
 CANNOT_RUN = 127
 MAX_SIBLINGS = 512
+MAX_OPEN_FILES = 1 << 20  # a hard limit may be a billion, and there are programs that try each number
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_SLAVE = 32, 4096, 16384, 1 << 19
@@ -38,10 +39,12 @@ def main() -> NoReturn:
     plan = json.loads(text)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    set_limits()
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        if plan.get("join"):
+            join(libc, plan["join"])
         if plan["mounts"]:
             Mounts(libc).arrange([(m["source"], m["target"]) for m in plan["mounts"]])
         os.chdir(plan["cwd"])
@@ -51,6 +54,28 @@ def main() -> NoReturn:
         os.execvpe(plan["argv"][0], plan["argv"], plan["env"])
     except OSError as error:
         complain(f"cannot run {plan['argv'][0]}: {error.strerror}", CANNOT_RUN)
+
+
+def join(libc: ctypes.CDLL, pid: int) -> None:
+    """See the file system as another process of this user does."""
+    names = ["mnt"]
+    if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+        names.insert(0, "user")  # its mounts belong to that one
+    spaces = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
+    for space in spaces:
+        if libc.setns(space, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+def set_limits() -> None:
+    """No core file, which would be as large as a model; as many open files as are allowed (a server with many
+    connections needs them, and the usual soft limit is 1024)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def complain(text: str, code: int) -> NoReturn:

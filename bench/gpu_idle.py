@@ -1,0 +1,235 @@
+"""Measures how a GPU function goes idle and comes back, through the front door of a host on this machine.
+
+Starts a host of its own, declares functions through Alibaba Cloud's client, and measures: the card's memory
+while idle, the wake to the first token by rung and model size, whether the greedy tokens stay the same, two
+functions that take turns on one card, growth over the cycles, requests lost. Prints a Markdown table and, as
+its last line, one JSON object. Ends what it has started, and by itself when its time is up.
+
+Needs a machine with an NVIDIA card and vLLM; with --stand-in tiny servers and a simulated card, which
+rehearses the flow and measures nothing of interest. Nothing here is a test: figures are reported, never
+asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.gpu import stand_in  # noqa: E402 - needs the path
+from bench.gpu.declare import Declarer, Wanted  # noqa: E402
+from bench.gpu.figures import HEAD, column, growth, line, stage  # noqa: E402
+from bench.gpu.phases import ASLEEP, CHECKPOINTED, OutOfTime, Row, Run, Served  # noqa: E402
+from bench.gpu.watching import Watch, members  # noqa: E402
+from tickover.host.client import AdminClient  # noqa: E402
+from tickover.host.daemon import HostInfo, start_host, stop_host  # noqa: E402
+from tickover.host.runtimes import procfs  # noqa: E402
+
+EMPTY_SECONDS = 15.0  # a killed engine's memory comes back within 5 s
+COLUMNS = (
+    "head_seconds", "token_seconds", "waited_ms", "idle_card_mib", "card_mib", "rss_mib", "available_mib",
+)  # fmt: skip
+GROWING = ("rss_mib", "card_mib", "idle_card_mib", "available_mib")
+BIG = Wanted(
+    "big-a", "qwen3-8b", "fc.gpu.ada.1", 65536, share=0.5, linger_seconds=0.5, deep_after_seconds=2.2
+)
+SMALL = Wanted(
+    "small", "qwen3-0.6b", "fc.gpu.tesla.1", 16384, share=0.15, linger_seconds=0.3, deep_after_seconds=0.5
+)
+
+
+@dataclass(slots=True)
+class Report:
+    """All rows so far, kept in a file as they come."""
+
+    folder: Path
+    began: float = field(default_factory=time.monotonic)
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, name: str, row: Row) -> None:
+        self.rows.setdefault(name, []).append(row)
+        told = {"stage": name, "at": round(time.monotonic() - self.began, 3), **row}
+        with (self.folder / "rows.jsonl").open("a") as file:
+            file.write(json.dumps(told) + "\n")
+        shown = {k: v for k, v in told.items() if k not in ("tokens", "warm_token_seconds")}
+        print(json.dumps(shown), file=sys.stderr, flush=True)
+
+    def told(self) -> dict[str, Any]:
+        """Everything as one object."""
+        stages = {
+            name: stage(rows, COLUMNS) | _growth(rows)
+            for name, rows in self.rows.items()
+            if "cycle" in rows[0]
+        }
+        starts = {name: rows[0] for name, rows in self.rows.items() if "cycle" not in rows[0]}
+        return {**self.facts, "starts": starts, "stages": stages}
+
+    def save(self) -> None:
+        (self.folder / "gpu_idle.json").write_text(json.dumps(self.told(), indent=1) + "\n")
+
+
+def _growth(rows: Sequence[Row]) -> dict[str, Any]:
+    """What each of the columns has grown by, where there are cycles enough."""
+    found = {}
+    for name in GROWING:
+        values = column(rows, name)
+        if len(values) >= 10:
+            found[name] = round(growth(values), 1)
+    reached = sum(bool(row.get("is_reached", True)) for row in rows)
+    woke = sum(bool(row.get("has_woken")) for row in rows)
+    return {"growth": found, "reached": reached, "woken": woke}
+
+
+def measure(run: Run, declarer: Declarer, report: Report, given: argparse.Namespace) -> None:
+    """The stages, in the order of their worth."""
+    flags = tuple(given.flag)
+    more = dict(pair.split("=", 1) for pair in given.env)
+    big, small = (replace(wanted, more=more, flags=flags) for wanted in (BIG, SMALL))
+
+    def up(wanted: Wanted) -> Served | None:
+        served = Served(wanted.name, wanted.model, declarer.declare(wanted))
+        return served if run.start(f"{wanted.name} start", served) else None
+
+    def cycle(served: Served | None) -> None:
+        for rung in given.rungs if served else ():
+            run.cycles(f"{served.name} {rung}", served, rung, given.cycles)
+            report.save()
+
+    first = up(big) if "big" in given.stages else None
+    cycle(first)
+    if first and given.moments:
+        run.at_any_moment("big-a any moment", first, given.moments, 6.0)
+    if first:
+        run.until_rung(first, given.rungs[-1])  # what it leaves on the card is not counted as another's
+    if "small" in given.stages:
+        cycle(up(small))
+        declarer.drop(small.name)
+    second = up(replace(big, name="big-b")) if first and "swap" in given.stages else None
+    for rung in given.rungs if first and second else ():
+        run.swaps(f"swap {rung}", (first, second), rung, given.swaps)
+        report.save()
+
+
+def finish(run: Run, report: Report, home: Path, info: HostInfo, floor_mib: int | None) -> None:
+    """End the host and see that nothing is left."""
+    pids = {
+        pid
+        for instance in run.admin.instances()
+        if instance["state"] not in ("stopped", "failed")
+        for pid in members(instance["instance_id"], instance.get("pid"))
+    }
+    began = time.monotonic()
+    stop_host(home)
+    end = time.monotonic() + EMPTY_SECONDS
+    while (left := [pid for pid in pids if os.path.exists(f"/proc/{pid}")]) or not _is_empty(run, floor_mib):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    report.facts |= {
+        "requests": run.sent,
+        "requests_lost": run.lost,
+        "processes_left": left,
+        "card_mib_at_the_end": run.watch.card_mib(),
+        "stop_seconds": round(time.monotonic() - began, 1),
+    }
+    stat = procfs.read_stat(info.pid)
+    report.facts["is_host_left"] = stat is not None and stat.is_alive
+
+
+def _is_empty(run: Run, floor_mib: int | None) -> bool:
+    now = run.watch.card_mib()
+    return now is None or floor_mib is None or now <= floor_mib + 1
+
+
+def table(told: dict[str, Any]) -> list[str]:
+    rows = [HEAD]
+    for name, row in told["starts"].items():
+        rows.append(f"| {name} to its first answer | s | 1 | {row['start_seconds']:.1f} | | |")
+    for name, found in told["stages"].items():
+        rows += [
+            line(f"{name}: request to first token", found, "token_seconds"),
+            line(f"{name}: request to first byte", found, "head_seconds"),
+            line(f"{name}: card while idle", found, "idle_card_mib", "MiB", 0),
+            line(f"{name}: card awake", found, "card_mib", "MiB", 0),
+            line(f"{name}: RSS of its processes", found, "rss_mib", "MiB", 0),
+        ]
+        same = f"same tokens {found.get('is_same_text', '-')}, logprobs {found.get('is_same_logprobs', '-')}"
+        rows.append(f"| {name}: {same}; growth {json.dumps(found['growth'])} | | {found['cycles']} | | | |")
+    return [row for row in rows if row]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Measure idling and waking of GPU functions on this machine."
+    )
+    parser.add_argument("--out", type=Path, default=Path("gpu-idle"), help="folder of the results")
+    parser.add_argument("--home", type=Path, help="data folder of the host (default: a fresh one)")
+    parser.add_argument("--models", type=Path, help="folder with qwen3-8b and qwen3-0.6b (bench.gpu.models)")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that has vLLM")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for the servers")
+    parser.add_argument("--flag", action="append", default=[], help="for vLLM, as --flag=--enforce-eager")
+    parser.add_argument("--stages", nargs="+", default=["big", "small", "swap"])
+    parser.add_argument("--rungs", nargs="+", default=[ASLEEP, CHECKPOINTED])
+    parser.add_argument("--cycles", type=int, default=30)
+    parser.add_argument("--swaps", type=int, default=15, help="each way")
+    parser.add_argument("--moments", type=int, default=20, help="requests at any moment")
+    parser.add_argument("--minutes", type=float, default=20.0, help="no request is begun after that")
+    parser.add_argument(
+        "--stand-in", action="store_true", help="tiny servers and a simulated card: a rehearsal"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
+    given.out.mkdir(parents=True, exist_ok=True)
+    home = given.home or Path(tempfile.mkdtemp(prefix="tickover-gpu-"))
+    home.mkdir(parents=True, exist_ok=True)
+    if given.models and not (home / "nas").exists():
+        (home / "nas").symlink_to(given.models.resolve())
+    report = Report(given.out)
+    watch = Watch(stand_in.machine(home).cards) if given.stand_in else Watch()
+    floor = watch.card_mib()
+    report.facts |= {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        "machine": f"{watch.machine}; {platform.platform()}, Python {platform.python_version()}",
+        "is_stand_in": given.stand_in,
+        "empty_card_mib": floor,
+        "environment": given.env,
+        "flags": given.flag,
+    }
+    info = stand_in.start(home) if given.stand_in else start_host(home, 0)
+    run = Run(AdminClient(home), watch, report.write, time.monotonic() + given.minutes * 60)
+    try:
+        report.facts["host"] = run.admin.status()
+        words = (lambda wanted: stand_in.words(home, wanted.share)) if given.stand_in else None
+        measure(run, Declarer(info, home, given.python, words), report, given)
+    except OutOfTime:
+        report.facts["ended"] = "out of time"
+    finally:
+        finish(run, report, home, info, floor)
+        report.save()
+    told = report.told()
+    if given.stand_in:
+        print("STAND-IN: tiny servers and a simulated card. These are no figures of a GPU.\n")
+    print(f"{told['date']}, {told['machine']}, empty card {floor} MiB, lost {len(run.lost)} of {run.sent}\n")
+    print("\n".join(table(told)))
+    print(json.dumps(told))
+    return 1 if run.lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
