@@ -16,7 +16,10 @@ from typing import Annotated, Any, Final, Literal
 import pulumi
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from tickover.fc.function import HealthCheckConfig
+from tickover.fc.function import InstanceLifecycleConfig as _Lifecycle
 from tickover.fc.gpu import CATALOGUE
+from tickover.fc.validate import findings
 from tickover.host.idle_settings import SECONDS, idle_problems
 
 from .configerrors import as_config_error, config_error, suggest
@@ -237,6 +240,7 @@ class AuthConfig(_Model):
 class ServiceConfig(_Model):
     """One model service. Only `model` and `image` must be said; sizes come from the preset.
 
+    health_check_config, instance_lifecycle_config: FC's objects, in its own property names.
     sleep_mode: by default where a host can use it: vLLM on a GPU whose instances may go idle that far.
     """
 
@@ -258,6 +262,8 @@ class ServiceConfig(_Model):
     extra_args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict)
+    health_check_config: dict[str, Any] = Field(default_factory=dict)
+    instance_lifecycle_config: dict[str, Any] = Field(default_factory=dict)
     storage: StorageConfig = StorageConfig()
     pool: PoolConfig = PoolConfig()
     domain: Annotated[DomainConfig | None, _short_form("name")] = None
@@ -270,7 +276,7 @@ class ServiceConfig(_Model):
         same = (
             "cpu memory_gb disk_mb port instance_concurrency timeout_seconds on_demand max_instances "
             "max_model_len enforce_eager trust_remote_code extra_args command environment function_name "
-            "version"
+            "version health_check_config instance_lifecycle_config"
         )
         args = VllmServiceArgs(
             model=self.model.to_args(),
@@ -392,6 +398,8 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
         found.append((f"environment.{variable}", text.removeprefix(f"{variable} ").rstrip(".")))
     if service.gpu:
         found.append(("gpu.cards", service.gpu.problem()))
+    for key, model in (("health_check_config", HealthCheckConfig), ("instance_lifecycle_config", _Lifecycle)):
+        found += [(f"{key}.{path}", text) for path, text in findings(model, getattr(service, key))]
     for index, entry in enumerate(pool.schedules):
         found += [(f"pool.schedules[{index}].{key}", text) for key, text in entry_problems(entry.to_entry())]
     return [(path, message) for path, message in found if message]

@@ -56,6 +56,8 @@ class GpuFunctionArgs:
     timeout_seconds: how long one request may last. instance_concurrency: requests at once per instance.
     on_demand: True lets the platform start instances beyond the reserved ones.
     max_instances: upper bound of instances; None: the account's. idle: what a host does with idle instances.
+    health_check_config, instance_lifecycle_config: as FC has them, in its own property names; httpGetUrl is
+    health_path unless given there.
     """
 
     image: RegistryImage
@@ -65,6 +67,8 @@ class GpuFunctionArgs:
     command: tuple[str, ...] = ()
     port: int = 8000
     health_path: str = "/health"
+    health_check_config: Mapping[str, Any] = field(default_factory=dict)
+    instance_lifecycle_config: Mapping[str, Any] = field(default_factory=dict)
     gpu: GpuArgs | None = None
     storage: NasMount | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -138,12 +142,13 @@ def default_function_name(name: str) -> str:
 
 def function_inputs(name: str, args: GpuFunctionArgs) -> dict[str, Any]:
     """The arguments of `Function` for a model server."""
+    path = {"httpGetUrl": args.health_path} if args.health_path else {}
     container: dict[str, Any] = {
         "image": args.image.reference,
         "port": args.port,
         "entrypoint": list(args.entrypoint) or None,
         "command": list(args.command) or None,
-        "healthCheckConfig": {"httpGetUrl": args.health_path} if args.health_path else None,
+        "healthCheckConfig": {**path, **args.health_check_config} or None,
     }
     gpu = args.gpu and {"gpuType": args.gpu.type, "gpuMemorySize": args.gpu.memory_gb * _MB_PER_GB}
     inputs: dict[str, Any] = {
@@ -162,6 +167,7 @@ def function_inputs(name: str, args: GpuFunctionArgs) -> dict[str, Any]:
         "nas_config": args.storage.wire() if args.storage else None,
         "vpc_config": args.storage.network_wire() if args.storage else None,
         "environment_variables": {**args.environment, **(args.idle or IdleArgs()).variables()} or None,
+        "instance_lifecycle_config": dict(args.instance_lifecycle_config) or None,
     }
     return {key: value for key, value in inputs.items() if value is not None}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pulumi
 
@@ -61,6 +61,7 @@ class VllmServiceArgs:
     gpu: "none" leaves out the preset's GPU. With `image.process`: vLLM as installed on the host.
     trust_remote_code: run the Python code that comes with a model. extra_args: added to our argv.
     domain: a host name of one's own, or empty. version: roll back to this published version.
+    health_check_config, instance_lifecycle_config: see `GpuFunctionArgs`.
     """
 
     model: str | ModelArgs
@@ -82,6 +83,8 @@ class VllmServiceArgs:
     extra_args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    health_check_config: Mapping[str, Any] = field(default_factory=dict)
+    instance_lifecycle_config: Mapping[str, Any] = field(default_factory=dict)
     auth: AuthArgs = field(default_factory=AuthArgs)
     pool: PoolArgs = field(default_factory=PoolArgs)
     domain: str = ""
@@ -206,6 +209,8 @@ def _function_args(
         storage=storage,
         environment={**(_SLEEP_VARIABLES if args.sleep_mode else {}), **args.environment},
         idle=args.pool.settings,
+        health_check_config=args.health_check_config,
+        instance_lifecycle_config=args.instance_lifecycle_config,
         disk_mb=args.disk_mb,
         timeout_seconds=args.timeout_seconds,
         instance_concurrency=args.instance_concurrency,

@@ -162,6 +162,14 @@ def test_all_violations_are_told_at_once(client: Client) -> None:
         assert path in message
 
 
+def test_a_setting_of_this_host_that_cannot_be_is_refused(client: Client) -> None:
+    variables = {"TICKOVER_START_DEADLINE_SECONDS": "ten minutes", "TICKOVER_LINGER_SECONDS": "5"}
+    status, code, message = refused(client.create_function, spec("odd", environment_variables=variables))
+    assert (status, code) == (400, "InvalidArgument")
+    assert "TICKOVER_START_DEADLINE_SECONDS must be a number of seconds from 1 to 86400" in message
+    assert "TICKOVER_LINGER_SECONDS" not in message
+
+
 def test_absent_nas_folder_and_model_are_named(client: Client, host: Served) -> None:
     def with_nas(server: str) -> fc.CreateFunctionRequest:
         mount = fc.NASMountConfig(server_addr=server, mount_dir="/mnt/models")

@@ -11,7 +11,7 @@ import json
 
 import pytest
 
-from tests.support.host_core import function, get, pool_of, run, states, until
+from tests.support.host_core import Declared, function, get, pool_of, run, running, states, until
 from tests.support.host_gpu_machine import CARD, Machine, hosting, on_gpu
 from tickover.host.clock import SECOND_NS
 from tickover.host.gpu import keeper
@@ -228,6 +228,19 @@ def test_a_type_that_the_machine_has_not_is_refused_by_name(tmp_path):
             assert "49152 MB of fc.gpu.ada.1 needs 1 card with 48 GB each" in said
             with pytest.raises(Refused, match=r"49152 MB of fc\.gpu\.ada\.1"):
                 await asyncio.wait_for(pool.acquire("chat-dev", "live"), 20)
+
+    run(scenario())
+
+
+def test_without_a_card_a_function_that_wants_one_is_refused_and_the_others_run(tmp_path):
+    async def scenario():
+        spec = on_gpu(function())
+        declared = Declared(pool_of(spec, name="on-gpu"), pool_of(name="plain"))
+        async with running(tmp_path, declared) as pool:
+            await until(lambda: pool.status("on-gpu", "live").current_error != "", "told")
+            said = pool.status("on-gpu", "live").current_error
+            assert "49152 MB of fc.gpu.ada.1 cannot be had: this machine has no GPU" in said
+            await until(lambda: pool.status("plain", "live").current == 1, "the other one")
 
     run(scenario())
 

@@ -27,7 +27,10 @@ def test_a_function_alone() -> None:
 GpuFunction("f", GpuFunctionArgs(
     image=image, cpu=4, memory_gb=16.5, gpu=GpuArgs("fc.gpu.tesla.1", 16), entrypoint=("a",), command=("b",),
     environment={"KEEP_THIS": "1"}, max_instances=3, on_demand=True, health_path="", description="words",
-    auth=AuthArgs("function"), function_name="by-hand",
+    auth=AuthArgs("function"), function_name="by-hand", health_check_config={"periodSeconds": 5},
+    instance_lifecycle_config={
+        "initializer": {"command": ["warm", "up"], "timeout": 300}, "preStop": {"handler": "bye"},
+    },
 ))
 """
     )
@@ -49,8 +52,13 @@ GpuFunction("f", GpuFunctionArgs(
             "port": 8000,
             "entrypoint": ["a"],
             "command": ["b"],
+            "healthCheckConfig": {"periodSeconds": 5},
         },
         "environmentVariables": {"KEEP_THIS": "1"},
+        "instanceLifecycleConfig": {
+            "initializer": {"command": ["warm", "up"], "timeout": 300},
+            "preStop": {"handler": "bye"},
+        },
     }
     limit = ran.one("tickover:fc:ConcurrencyConfig")["inputs"]
     assert limit == {"functionName": "by-hand", "reservedConcurrency": 3}
@@ -85,8 +93,6 @@ VllmService("s", VllmServiceArgs(
 
 def test_a_function_that_cannot_be() -> None:
     for arguments, said in (
-        ('image=process, cpu=1, memory_gb=1, command=("a",), gpu=GpuArgs("fc.gpu.ada.1", 48)',
-         "`image.process` and `gpu` cannot both be given"),
         ("image=process, cpu=1, memory_gb=1", "`command` is required"),
         ("image=image, cpu=0, memory_gb=1", "`cpu` is required"),
         ('image=image, cpu=1, memory_gb=1, auth=AuthArgs("bearer")', "`auth.type bearer` needs `auth.token`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 
@@ -288,6 +289,89 @@ def test_a_nas_folder_that_is_not_there_is_refused_before_anything_is_made(on_ri
         assert recorded == [] and not plan.log_path.exists()
 
     on_rig(scenario)
+
+
+def sh(script):
+    return ["busybox", "sh", "-c", script]
+
+
+def test_a_command_runs_inside_with_the_variables_and_mounts_of_the_instance(on_rig, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "weights").write_text("of the model")
+    seen = tmp_path / "mnt" / "models"
+
+    async def scenario(rig):
+        if rig.runtime.name == "process" and not await rig.runtime.can_mount():
+            pytest.skip("this kernel lets nobody mount in a namespace")
+        points = [{"serverAddr": "local:/models", "mountDir": str(seen)}]
+        env = {"COLOUR": "red"}
+        function = rig.server(nasConfig={"mountPoints": points}, environmentVariables=env)
+        plan, ref = await rig.spawn(function, up=True)
+        script = f"busybox cat {seen}/weights; echo; echo $COLOUR $PORT ${{port}} $0 $1; echo bad >&2; exit 7"
+        argv = [*sh(script), "first word", "${port}"]
+        assert await rig.runtime.execute(ref, plan, argv, 20.0) == ExitStatus(code=7)
+        inner = rig.inner_port(plan)
+        said = logs.tail(plan.log_path)
+        assert "of the model" in said and "bad" in said
+        assert f"red {inner} {inner} first word {inner}" in said
+        assert rig.runtime.condition(ref) is Condition.RUNNING
+        assert "PORT=" in await rig.get(plan, "env")
+
+    on_rig(scenario)
+
+
+def test_a_command_that_takes_too_long_is_given_up_and_ends_with_the_instance(on_rig):
+    async def scenario(rig):
+        plan, ref = await rig.spawn(rig.server(), up=True)
+        began = time.perf_counter()
+        with pytest.raises(RuntimeFailed, match="had not ended"):
+            await rig.runtime.execute(ref, plan, sh("echo begun; busybox sleep 543"), 0.5)
+        assert time.perf_counter() - began < 3.0
+        assert "begun" in logs.tail(plan.log_path)
+        assert rig.runtime.condition(ref) is Condition.RUNNING
+        await rig.stop(plan, grace=0.0)
+        await until(lambda: not sleeping("543"), "its end", 5)
+
+    on_rig(scenario)
+
+
+def test_a_command_that_is_not_there_is_no_success(on_rig):
+    async def scenario(rig):
+        plan, ref = await rig.spawn(rig.server(), up=True)
+        try:
+            status = await rig.runtime.execute(ref, plan, ["no-such-tool"], 20.0)
+        except RuntimeFailed as error:
+            assert "no-such-tool" in error.reason or "command" in error.reason
+        else:
+            assert status.code in (126, 127)
+            assert "no-such-tool" in logs.tail(plan.log_path)
+
+    on_rig(scenario)
+
+
+def test_no_command_runs_in_what_has_ended(on_rig):
+    async def scenario(rig):
+        plan, ref = await rig.spawn(rig.server(), up=True)
+        await rig.stop(plan)
+        with pytest.raises(RuntimeFailed):
+            await rig.runtime.execute(ref, plan, sh("echo never"), 20.0)
+        assert "never" not in logs.tail(plan.log_path)
+
+    on_rig(scenario)
+
+
+def sleeping(seconds):
+    """Living processes that sleep for so long, on the whole machine."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    if file.read().split(b"\0")[-3:-1] == [b"sleep", seconds.encode()] and is_alive(name):
+                        found.append(name)
+            except OSError:
+                continue  # it has ended
+    return found
 
 
 def is_alive(pid):

@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,6 +39,8 @@ def function(
     health: str | None = None,
     image: str = "process://local",
     timeout: int = 60,
+    initializer: dict[str, object] | None = None,
+    pre_stop: dict[str, object] | None = None,
 ) -> Function:
     """A function that runs the tiny server."""
     wire: dict[str, object] = {
@@ -58,6 +60,8 @@ def function(
             **({"healthCheckConfig": {"httpGetUrl": health}} if health else {}),
         },
     }
+    hooks = {"initializer": initializer, "preStop": pre_stop}
+    wire["instanceLifecycleConfig"] = {name: hook for name, hook in hooks.items() if hook}
     if mounts:
         points = [{"serverAddr": server, "mountDir": folder} for server, folder in mounts]
         wire["nasConfig"] = {"mountPoints": points}
@@ -157,6 +161,7 @@ class FakeRuntime:
     calls: list[str] = field(default_factory=list)
     spawn_error: str = ""
     freeze_error: str = ""
+    execute_code: int = 0
 
     is_forwarded: bool = False
 
@@ -212,6 +217,10 @@ class FakeRuntime:
         if self.processes[ref].condition is Condition.GONE:
             raise RuntimeFailed("the process has ended")
         self.processes[ref].condition = Condition.RUNNING
+
+    async def execute(self, ref: str, plan: LaunchPlan, argv: Sequence[str], seconds: float) -> ExitStatus:
+        self.calls.append(f"execute {' '.join(argv)}")
+        return ExitStatus(code=self.execute_code)
 
     async def stop(self, instance_id: str, ref: str, grace_seconds: float) -> None:
         self.calls.append("kill" if grace_seconds == 0 else "stop")

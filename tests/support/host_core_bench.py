@@ -19,7 +19,7 @@ SETTINGS = PoolSettings(ledger_delay_seconds=0.0)
 
 
 class Healthy:
-    """Stands for the probes: a gate for each, and what they say."""
+    """Stands for the probes: a gate for each, and what they say. allowed, rules: of each start."""
 
     def __init__(self):
         self.start, self.wake = asyncio.Event(), asyncio.Event()
@@ -27,8 +27,11 @@ class Healthy:
         self.wake.set()
         self.check = self._check
         self.start_trouble = self.wake_trouble = self.check_trouble = None
+        self.allowed, self.rules = [], []
 
     async def until_healthy(self, host, port, rule, seconds):
+        self.allowed.append(seconds)
+        self.rules.append(rule)
         await self.start.wait()
         return self.start_trouble
 

@@ -1,6 +1,7 @@
 """A host reduced to its pool, for tests that kill it: ``python host_core_host.py FOLDER JSON``.
 
-JSON: {"target", "revision", "arguments", "crash_at"}. Prints its instances as a JSON line at each change.
+JSON: {"target", "revision", "arguments", "initializer", "crash_at"}.
+Prints its instances as a JSON line at each change.
 crash_at: "recorded" kills the process with SIGKILL in the middle of a start, when the instance has just been
 recorded and its process has not been told what to run.
 """
@@ -18,7 +19,7 @@ from tickover.host.pool import ReservedPool
 
 
 async def main(folder: Path, given: dict[str, object]) -> None:
-    spec = function(*given.get("arguments", []))
+    spec = function(*given.get("arguments", []), initializer=given.get("initializer"))
     declared = Declared(pool_of(spec, target=given.get("target", 1), revision=given.get("revision", "r1")))
 
     def tell() -> None:

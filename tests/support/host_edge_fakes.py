@@ -13,10 +13,12 @@ from pathlib import Path
 import uvloop
 
 from tickover.host.auth import Credentials
+from tickover.host.clock import SystemClock
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import HttpError, Response, json_response
+from tickover.host.metrics import Metrics, Snapshot
 from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Woken
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
@@ -52,6 +54,7 @@ class FakePool:
     views: tuple[InstanceView, ...] = ()
     rows: tuple[UsageRow, ...] = ()
     log: str | None = None
+    metrics: Metrics = field(default_factory=lambda: Metrics(SystemClock(), lambda: Snapshot((), {}, {})))
 
     async def start(self) -> None: ...
 
@@ -97,6 +100,9 @@ class FakePool:
 
     def log_path(self, instance_id: str) -> str | None:
         return self.log
+
+    def stop_seconds(self) -> float:
+        return 0.0
 
     def runtimes(self) -> Mapping[str, str]:
         return {"process": "fake"}

@@ -3,8 +3,11 @@
 Run by path with any Python: ``python host_tiny_server.py --port N [--mute] [--slow-start S] …``.
 GET /health, GET /v1/models, POST /v1/chat/completions, GET /slow?seconds=S, GET /stream?count=N,
 GET /crash?code=N, GET /pid, GET /env?name=N, GET /file?path=P, GET /write?path=P, GET /child.
+POST /initialize and GET /pre-stop answer what --initialize and --pre-stop say; one that is --unhealthy gets
+healthy by its initializer.
 With --vram FOLDER it writes down there what it has on its card, and fails as an engine does on a full one.
-With --sleeps also vLLM's GET /is_sleeping, POST /sleep, POST /wake_up and GET /metrics; asleep, a chat waits.
+With --sleeps also vLLM's GET /is_sleeping, POST /sleep, POST /wake_up and GET /metrics; asleep, a chat and a
+hook wait.
 """
 
 import argparse
@@ -89,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
                 return
             (self.server.awake.clear if asleep else self.server.awake.set)()
             self.answer({})
+        elif self.path == "/initialize":
+            self.called_as_hook("initialize", self.server.initialize)
         elif self.server.sleeps and action in ("/collective_rpc", "/reset_prefix_cache"):
             print(f"told to {action[1:]}", flush=True)
             if action == "/collective_rpc":
@@ -109,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path == "/pre-stop":
+            return self.called_as_hook("pre-stop", self.server.pre_stop)
         if url.path == "/stream":
             return self.stream(int(query.get("count", "3")))
         if url.path == "/crash":
@@ -119,6 +126,16 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/slow":
             time.sleep(float(query.get("seconds", "1")))
         return self.answer(*self.look_up(url.path, query))
+
+    def called_as_hook(self, name, status):
+        """Tell it in the log; asleep it waits, as any other work does. Status 0: no answer at all."""
+        self.server.awake.wait()
+        told = {key.lower(): value for key, value in self.headers.items() if key.lower().startswith("x-fc-")}
+        print(f"{name} {json.dumps(told, sort_keys=True)}", flush=True)
+        time.sleep(600 if status == 0 else 0)
+        if name == "initialize" and status == 200:
+            self.server.is_healthy = True
+        return self.answer({"hook": name}, status)
 
     def answer_metrics(self):
         names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
@@ -195,6 +212,9 @@ def main():
     parser.add_argument("--exit-once", help="exit with code 5 unless this file exists; make it first")
     parser.add_argument("--slow-start", type=float, default=0.0)
     parser.add_argument("--unhealthy", action="store_true")
+    parser.add_argument("--initialize", type=int, default=404, help="what POST /initialize answers")
+    parser.add_argument("--pre-stop", type=int, default=404)
+    parser.add_argument("--says", help="a line for the log before it exits")
     parser.add_argument("--no-models", action="store_true")
     parser.add_argument("--mute", action="store_true", help="never listen")
     parser.add_argument("--sleeps", action="store_true")
@@ -205,6 +225,8 @@ def main():
     parser.add_argument("--words", nargs="*")
     given = parser.parse_args()
     print(f"tiny server, port {given.port}", flush=True)
+    if given.says:
+        print(given.says, flush=True)
     if given.exit_code is not None:
         print("this is the last line before the end", flush=True)
         sys.exit(given.exit_code)
@@ -221,6 +243,7 @@ def main():
     server.daemon_threads = True
     server.chats = 0
     server.step_seconds = given.step_seconds
+    server.initialize, server.pre_stop = given.initialize, given.pre_stop
     server.busy, server.sleeps, server.awake = 0.0, given.sleeps, threading.Event()
     server.awake.set()
     server.vram, server.has_weights = vram, True

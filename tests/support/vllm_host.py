@@ -22,7 +22,7 @@ from tests.support.host_edge_server import Served, served
 from tickover.host.model import InstanceView
 from tickover.host.pool import PoolSettings, ReservedPool
 from tickover.host.server import PoolNeeds
-from tickover.paths import nas_dir
+from tickover.paths import host_dir, nas_dir
 
 FUNCTION, MODEL = "chat-dev", "smollm2"
 # A cold import of vLLM from a slow disk takes longer than the start deadline of a host leaves.
@@ -106,6 +106,14 @@ class VllmHost:
         found = self.served.pool.instances(FUNCTION)
         assert len(found) <= 1
         return found[0] if found else None
+
+    def is_up(self) -> bool:
+        """Whether the pool has its instance. Fails with vLLM's log if it could not start."""
+        status = self.served.pool.status(FUNCTION, "live")
+        if status.current_error:
+            logs = sorted((host_dir(self.served.home) / "logs").iterdir())
+            raise AssertionError("\n".join([status.current_error, *(log.read_text() for log in logs)]))
+        return bool(status.current == status.target)
 
     def until(self, is_true: Callable[[InstanceView | None], bool], what: str, seconds: float = 60) -> float:
         """Wait; how long it took."""

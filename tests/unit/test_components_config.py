@@ -111,6 +111,18 @@ def test_a_mistake_in_a_field(changes: dict[str, Any], said: str) -> None:
         ({"image": {"driver": "process", "reference": "a:v1.0"}}, "image: `driver: process` and `reference`"),
         ({"image": {}}, "image: `reference` is required"),
         (
+            {"instance_lifecycle_config": {"initializer": {"handler": "a", "timeout": 301}}},
+            "instance_lifecycle_config.initializer.timeout: must be between 1 and 300 seconds, but is 301",
+        ),
+        (
+            {"instance_lifecycle_config": {"preStop": {"command": ["a"]}}},
+            "instance_lifecycle_config.preStop.command: is not supported",
+        ),
+        (
+            {"health_check_config": {"timeoutSeconds": 4}},
+            "health_check_config.timeoutSeconds: must be between 1 and 3 seconds, but is 4",
+        ),
+        (
             {"model": {"path": "x"}, "cpu": 1, "memory_gb": 1},
             "model: give a preset, or `path` and `served_name`",
         ),
@@ -288,3 +300,13 @@ def test_gpu_memory_defaults_to_all_of_all_cards() -> None:
 def test_a_value_of_the_wrong_type_in_the_environment_is_not_repeated_as_text() -> None:
     (line,) = mistakes(chat(environment={"TOKEN": ["s3cret"]}))
     assert "s3cret" not in line
+
+
+def test_health_check_and_hooks_reach_the_function_in_fcs_own_names() -> None:
+    hooks = {
+        "initializer": {"command": ["warm"], "timeout": 300},
+        "preStop": {"handler": "bye", "timeout": 9},
+    }
+    config = parse(chat(health_check_config={"periodSeconds": 9}, instance_lifecycle_config=hooks), "dev")
+    args = config.services["chat"].to_args(AuthArgs(), "host")
+    assert args.health_check_config == {"periodSeconds": 9} and args.instance_lifecycle_config == hooks

@@ -32,8 +32,8 @@ def host(vllm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmH
 
 @pytest.fixture(scope="module")
 def answer(host: VllmHost) -> str:
-    """The greedy answer of the server that has just started; the request waits for the start."""
-    host.until(lambda i: i is not None and i.state.value in ("ready", "idle"), "a start", START_SECONDS)
+    """The greedy answer of the server that has just started."""
+    host.until(lambda i: host.is_up(), "a start", START_SECONDS)
     return ask(host)
 
 

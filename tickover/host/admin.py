@@ -1,7 +1,7 @@
 """The admin API under /_tickover/v1: what the command line asks the host.
 
-Owns: the answers for `tickover ps`, `bill`, `logs`, `host status|stop`. Promises: only the admin token
-opens it; asking never wakes an instance (`wake` aside). Never: changes what is declared.
+Owns: the answers for `tickover ps`, `bill`, `logs`, `host status|stop`, and for Prometheus. Promises: only
+the admin token opens it; asking never wakes an instance (`wake` aside). Never: changes what is declared.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tickover.host.api_context import NOT_FOUND_CODES, parse_body, parse_query
 from tickover.host.auth import Credentials
 from tickover.host.door_context import Whole
 from tickover.host.http import HttpError, Response, json_response
+from tickover.host.metrics import CONTENT_TYPE
 from tickover.host.model import InstanceView, Pool, Refused, UsageRow
 from tickover.host.registry import Missing, ObjectRegistry
 from tickover.host.routes import ADMIN_PREFIX
@@ -43,6 +44,8 @@ class AdminContext:
     version: str
     runtimes: Callable[[], Mapping[str, str]]
     gpus: Callable[[], Sequence[str]]
+    metrics: Callable[[], bytes]
+    stop_seconds: Callable[[], float]
     shutdown: Callable[[bool], None]  # keep instances?
 
 
@@ -55,6 +58,7 @@ class Admin:
             ("GET", "status"): self._status,
             ("GET", "instances"): self._instances,
             ("GET", "usage"): self._usage,
+            ("GET", "metrics"): self._metrics,
             ("POST", "wake"): self._wake,
             ("POST", "shutdown"): self._shutdown,
         }
@@ -112,6 +116,9 @@ class Admin:
             }
         )
 
+    async def _metrics(self, whole: Whole) -> Response:
+        return Response(200, self._context.metrics(), ((b"content-type", CONTENT_TYPE.encode()),))
+
     def _logs(self, instance_id: str, whole: Whole) -> Response:
         tail = parse_query(whole.head.query).get("tail") or str(DEFAULT_TAIL)
         if not tail.isdigit():
@@ -152,8 +159,9 @@ class Admin:
 
     async def _shutdown(self, whole: Whole) -> Response:
         keep = parse_body(whole.body).get("keepInstances", False) is True
+        within = self._context.stop_seconds()
         self._context.shutdown(keep)
-        return json_response({"stopping": True, "keepInstances": keep})
+        return json_response({"stopping": True, "keepInstances": keep, "withinSeconds": within})
 
 
 def instance_json(view: InstanceView) -> dict[str, Any]:

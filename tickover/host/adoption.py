@@ -14,12 +14,15 @@ GONE_REASON = "it ended while no host was running"
 STRANDED_REASON = "its host ended before it was up"
 
 
-def adopted_state(noted: InstanceState, condition: Condition, *, may_sleep: bool) -> InstanceState | None:
+def adopted_state(
+    noted: InstanceState, condition: Condition, *, may_sleep: bool, may_be_initialized: bool = False
+) -> InstanceState | None:
     """The state to go on in; STOPPING for one that has to be ended, None for one that is gone.
 
     may_sleep: its server may be asleep though its processes run (a host that ended on the way down or up
-    leaves it so): it has to be woken before it is trusted with a request. Whatever an instance had in flight
-    ended with its former host.
+    leaves it so): it has to be woken before it is trusted with a request. may_be_initialized: it has an
+    initializer, which is called once in a life, and nobody knows whether the former host has called it.
+    Whatever an instance had in flight ended with its former host.
     """
     if condition is Condition.GONE:
         return None
@@ -28,7 +31,8 @@ def adopted_state(noted: InstanceState, condition: Condition, *, may_sleep: bool
     if noted in STARTING:
         # Only a ready instance is ever frozen by us: this one was stopped by somebody else.
         is_running = condition is Condition.RUNNING
-        return InstanceState.STARTING if is_running else InstanceState.STOPPING
+        can_go_on = is_running and not may_be_initialized
+        return InstanceState.STARTING if can_go_on else InstanceState.STOPPING
     if condition is Condition.FROZEN:
         return InstanceState.IDLE
     return InstanceState.WAKING if may_sleep else InstanceState.READY

@@ -25,6 +25,7 @@ from tickover.host.gpu.needs import Wish, need_of
 from tickover.host.gpu.nvml import Cards, CardsFailed, NoCards, open_cards, read
 from tickover.host.gpu.sequence import is_stopped
 from tickover.host.instance import SLEEPING, Instance, PoolSettings, deepest_of
+from tickover.host.metrics import Metrics
 from tickover.host.model import Deepest, InstanceState
 from tickover.host.modelserver import ServerRefused
 from tickover.host.roster import Roster
@@ -79,6 +80,7 @@ class CardDesk:
         judged: Callable[[Instance], None],
         note: Callable[[Instance], None],
         next_change: Callable[[], Awaitable[None]],
+        metrics: Metrics,
     ) -> None:
         self._gpus = gpus
         self._roster = roster
@@ -90,6 +92,7 @@ class CardDesk:
         self._judged = judged
         self._note = note
         self._next_change = next_change
+        self._metrics = metrics
         self._keeper: Keeper | None = None
 
     # -- open and close ----------------------------------------------------------------------------------
@@ -101,7 +104,14 @@ class CardDesk:
             return
         checkpointer = await self._usable(gpus.checkpointer)
         keeper = Keeper(
-            gpus.cards, gpus.inventory, gpus.ram_bytes, self, checkpointer, self._clock.mono_ns, gpus.rules
+            gpus.cards,
+            gpus.inventory,
+            gpus.ram_bytes,
+            self,
+            checkpointer,
+            self._clock.mono_ns,
+            gpus.rules,
+            self._metrics.gpu_used,
         )
         self._keeper = keeper
         for instance in adopted:
@@ -141,14 +151,11 @@ class CardDesk:
 
         Raises RuntimeFailed.
         """
-        keeper = self._keeper
-        if keeper is None:
-            return None
-        need = self._need(instance)
+        keeper, need = self._keeper, self._need(instance)
         if isinstance(need, str):
             raise RuntimeFailed(need)
-        if need is None:
-            return ()
+        if need is None or keeper is None:
+            return None if keeper is None else ()
         found = keeper.place(need)
         if isinstance(found, Denied) and await self._old_ones_left(instance, found.reason):
             found = keeper.place(need)
@@ -199,6 +206,9 @@ class CardDesk:
     async def went_asleep(self, instance: Instance) -> None:
         if (keeper := self._of(instance)) is not None:
             grown = await keeper.went_asleep(instance.instance_id)
+            holding = keeper.ledger.holdings.get(instance.instance_id)
+            if holding is not None and holding.residue_bytes is not None:
+                self._metrics.residue(instance.key.function_name, holding.residue_bytes)
             if grown is not None:
                 log.warning("leaves more and more asleep", instance=instance.instance_id, what=grown)
                 instance.sink_ns = self._clock.mono_ns() if instance.can_deep else None
@@ -304,6 +314,7 @@ class CardDesk:
         instance.deep_pids = pids
         if is_deep:
             instance.rung = Deepest.CHECKPOINT
+            self._metrics.residue(instance.key.function_name, 0)
         elif instance.rung is Deepest.CHECKPOINT:
             instance.rung = Deepest.SLEEP
         self._note(instance)

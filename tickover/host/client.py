@@ -72,8 +72,10 @@ class AdminClient:
         body = {"functionName": function_name, "qualifier": qualifier, "count": count}
         return self._call("POST", "wake", body=body, read_seconds=WAKE_SECONDS)
 
-    def shutdown(self, keep_instances: bool = False) -> None:
-        self._call("POST", "shutdown", body={"keepInstances": keep_instances})
+    def shutdown(self, keep_instances: bool = False) -> float:
+        """Begin to stop; how many seconds that may take."""
+        answer = self._call("POST", "shutdown", body={"keepInstances": keep_instances})
+        return float(answer.get("withinSeconds", 0.0))
 
     def _call(
         self,

@@ -104,9 +104,11 @@ def stop_host(home: Path, *, keep_instances: bool = False) -> bool:
     pid = host_holder(home)
     if pid is None:
         return False
+    patience = STOP_SECONDS
     with contextlib.suppress(TickoverError):  # a host that does not answer is told by signal below
-        AdminClient(home).shutdown(keep_instances)
-        if _wait_gone(home, pid, STOP_SECONDS):
+        # Its instances may have hooks that take their time.
+        patience = max(STOP_SECONDS, AdminClient(home).shutdown(keep_instances))
+        if _wait_gone(home, pid, patience):
             return True
     for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
         if host_holder(home) != pid:

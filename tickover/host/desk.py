@@ -102,6 +102,10 @@ class Desk:
         for key in list(self._queues):
             self.pump(key)
 
+    def waiting(self) -> dict[tuple[str, str], int]:
+        """(function, qualifier) → requests in its queue."""
+        return {(key.function_name, key.qualifier): len(queue) for key, queue in self._queues.items()}
+
     def close(self) -> None:
         """Send everybody away."""
         for queue in self._queues.values():

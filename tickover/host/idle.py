@@ -9,6 +9,8 @@ deadline and does not trust a health check where the server has slept. Never: de
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,6 +29,15 @@ SETTLE_SECONDS: Final = 0.5
 _SETTLE_PAUSE_SECONDS: Final = 0.05
 
 
+# Measures one step of the ladder: (rung, "down" or "up").
+Steps = Callable[[Deepest, str], AbstractContextManager[None]]
+
+
+def no_steps(rung: Deepest, direction: str) -> AbstractContextManager[None]:
+    """Measures nothing."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """An instance, and how it is reached. level: of its server's sleep."""
@@ -35,6 +46,7 @@ class Place:
     ref: str
     port: int
     level: int = modelserver.LEVEL
+    step: Steps = no_steps
 
     @property
     def address(self) -> tuple[str, int]:
@@ -87,7 +99,8 @@ async def suspend(place: Place, deepest: Deepest) -> Suspended:
         if trouble and not has_slept and await _has_work(place):
             return Suspended(Deepest.NONE, trouble)
     try:
-        await place.runtime.freeze(place.ref)
+        with place.step(Deepest.FREEZE, "down"):
+            await place.runtime.freeze(place.ref)
     except RuntimeFailed as error:
         if place.runtime.condition(place.ref) is not Condition.RUNNING:
             raise
@@ -105,7 +118,8 @@ async def wake(place: Place, rule: HealthRule, seconds: float, may_sleep: bool) 
     try:
         async with asyncio.timeout(seconds):
             try:
-                await place.runtime.thaw(place.ref)
+                with place.step(Deepest.FREEZE, "up"):
+                    await place.runtime.thaw(place.ref)
             except RuntimeFailed as error:
                 return error.reason
             if may_sleep and (trouble := await rouse(place, seconds)) is not None:
@@ -125,7 +139,8 @@ async def _sleep(place: Place) -> tuple[bool, str]:
             return False, ""
         if not await _settled(place):
             return False, "its server says that it still has requests"
-        await modelserver.sleep(host, port, SLEEP_SECONDS, place.level)
+        with place.step(Deepest.SLEEP, "down"):
+            await modelserver.sleep(host, port, SLEEP_SECONDS, place.level)
     except ServerRefused as error:
         broken = await _still_serves(place, SLEEP_SECONDS, str(error))
         if broken is not None:
@@ -167,7 +182,8 @@ async def _wake_server(place: Place, seconds: float) -> str | None:
     """Wake the server and draw one token: a health check passes asleep as well. None, or what is wrong."""
     host, port = place.address
     try:
-        await modelserver.wake_up(host, port, seconds, place.level)
+        with place.step(Deepest.SLEEP, "up"):
+            await modelserver.wake_up(host, port, seconds, place.level)
     except ServerRefused as error:
         return str(error)
     return await warm_up(host, port, seconds)

@@ -1,4 +1,4 @@
-"""What a function says about its instances' idling and age.
+"""What a function says about its instances' idling, age and start.
 
 Owns: the environment variables that carry it (the FC API has no fields for it, and its clients carry
 variables unchanged), their limits, and their reading. Promises: pure; all problems at once, each with its
@@ -20,6 +20,7 @@ DEEP_AFTER_VARIABLE: Final = "TICKOVER_IDLE_DEEP_AFTER_SECONDS"
 WAKE_AHEAD_VARIABLE: Final = "TICKOVER_WAKE_AHEAD_SECONDS"
 MAX_AGE_VARIABLE: Final = "TICKOVER_MAX_AGE_SECONDS"
 LEVEL_VARIABLE: Final = "TICKOVER_SLEEP_LEVEL"
+START_DEADLINE_VARIABLE: Final = "TICKOVER_START_DEADLINE_SECONDS"
 
 _DAY_SECONDS: Final = 86_400.0
 # Variable → least and most. An instance that is replaced every few seconds serves nobody.
@@ -29,7 +30,9 @@ SECONDS: Final[Mapping[str, tuple[float, float]]] = {
     WAKE_AHEAD_VARIABLE: (0.0, _DAY_SECONDS),
     MAX_AGE_VARIABLE: (60.0, 366 * _DAY_SECONDS),
 }
-VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE, LEVEL_VARIABLE)
+VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE, LEVEL_VARIABLE)  # of idling and age
+_BOUNDS: Final = {**SECONDS, START_DEADLINE_VARIABLE: (1.0, _DAY_SECONDS)}
+_ALL: Final = (*VARIABLES, START_DEADLINE_VARIABLE)
 _LEVELS: Final[Mapping[str, int]] = {"1": 1, "2": 2}
 _SHOWN_CHARACTERS: Final = 40
 
@@ -41,7 +44,8 @@ class IdleSettings:
     linger_seconds: empty for so long before it goes down. deepest: how far down. deep_after_seconds:
     asleep for so long before the driver takes the rest. wake_ahead_seconds: awake so long before a scheduled
     action. max_age_seconds: older than that, it is replaced when it is empty. sleep_level: 1 keeps the
-    weights in host memory, 2 reads them from the model's files at each wake.
+    weights in host memory, 2 reads them from the model's files at each wake. start_deadline_seconds: how
+    long a process may take until it serves.
     """
 
     linger_seconds: float | None = None
@@ -50,6 +54,7 @@ class IdleSettings:
     wake_ahead_seconds: float | None = None
     max_age_seconds: float | None = None
     sleep_level: int | None = None
+    start_deadline_seconds: float | None = None
 
 
 def idle_settings(environment: Mapping[str, str] | None) -> IdleSettings:
@@ -63,14 +68,14 @@ def idle_problems(environment: Mapping[str, str] | None) -> tuple[str, ...]:
 
 
 def _values(environment: Mapping[str, str] | None) -> tuple[str, ...]:
-    return tuple(environment.get(name, "") for name in VARIABLES) if environment else ("",) * len(VARIABLES)
+    return tuple(environment.get(name, "") for name in _ALL) if environment else ("",) * len(_ALL)
 
 
 @lru_cache(maxsize=1024)  # asked at the end of every request
 def _read(values: tuple[str, ...]) -> tuple[IdleSettings, tuple[str, ...]]:
     problems: list[str] = []
-    given = dict(zip(VARIABLES, values, strict=True))
-    seconds = {name: _seconds(name, given[name], problems) for name in SECONDS}
+    given = dict(zip(_ALL, values, strict=True))
+    seconds = {name: _seconds(name, given[name], problems) for name in _BOUNDS}
     settings = IdleSettings(
         linger_seconds=seconds[LINGER_VARIABLE],
         deepest=_deepest(given[DEEPEST_VARIABLE], problems),
@@ -78,6 +83,7 @@ def _read(values: tuple[str, ...]) -> tuple[IdleSettings, tuple[str, ...]]:
         wake_ahead_seconds=seconds[WAKE_AHEAD_VARIABLE],
         max_age_seconds=seconds[MAX_AGE_VARIABLE],
         sleep_level=_level(given[LEVEL_VARIABLE], problems),
+        start_deadline_seconds=seconds[START_DEADLINE_VARIABLE],
     )
     return settings, tuple(problems)
 
@@ -85,7 +91,7 @@ def _read(values: tuple[str, ...]) -> tuple[IdleSettings, tuple[str, ...]]:
 def _seconds(name: str, text: str, problems: list[str]) -> float | None:
     if not text:
         return None
-    least, most = SECONDS[name]
+    least, most = _BOUNDS[name]
     try:
         found = float(text)
     except ValueError:

@@ -13,6 +13,7 @@ from tickover.fc.function import Function
 from tickover.host.clock import SECOND_NS, seconds_ns
 from tickover.host.idle_settings import idle_settings
 from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView
+from tickover.host.runtimes.base import Gpu
 
 SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
 
@@ -34,9 +35,10 @@ class PoolSettings:
 
     deepest: how far down an idle instance goes, if it can. deep_after_seconds: asleep for so long before the
     driver takes the rest, None: only when another instance needs its card. linger_seconds: empty for so long
-    before an instance is suspended. What a function says of these overrides them (`idle_settings`).
-    drain_max_seconds: a retired instance with requests is stopped after so long (or its function's timeout,
-    if shorter). stable_seconds: up for so long ends a back-off.
+    before an instance is suspended. start_deadline_seconds: until it has to serve, from when its process
+    exists. What a function says of these overrides them (`idle_settings`). drain_max_seconds: a retired
+    instance with requests is stopped after so long (or its function's timeout, if shorter). stable_seconds:
+    up for so long ends a back-off.
     """
 
     deepest: Deepest = Deepest.CHECKPOINT
@@ -78,15 +80,18 @@ class Instance:
     port: int | None = None
     in_flight: int = 0
     spawned_mono_ns: int | None = None  # since when its first process exists
+    hook_ns: int = 0  # how long its initializer took
     ready_mono_ns: int | None = None  # first time ready
     empty_mono_ns: int = 0  # since when nothing is in flight
     drain_mono_ns: int = 0
     wake_mono_ns: int = 0  # when the last wake was asked for
     destroyed_wall_ns: int | None = None
     reason: str = ""
+    failure: str = ""  # the class of a failure that was recognised, for the metrics
     can_sleep: bool | None = None  # its server can give up its GPU memory; None: nobody has asked yet
     rung: Deepest = Deepest.NONE  # how far down it is
     cards: tuple[str, ...] = ()  # the UUIDs of its GPUs
+    gpus: tuple[Gpu, ...] | None = None  # those that it may see, as it was started with
     can_deep: bool = False  # the driver may checkpoint it
     sleep_level: int = 1  # for its whole life: who slept at one level cannot be woken at another
     deep_pids: tuple[int, ...] = ()  # its processes that the driver may have
@@ -149,6 +154,12 @@ def linger_ns(spec: Function, settings: PoolSettings) -> int:
     """How long an empty instance stays awake."""
     seconds = idle_settings(spec.environment_variables).linger_seconds
     return seconds_ns(settings.linger_seconds if seconds is None else seconds)
+
+
+def start_deadline_seconds(spec: Function, settings: PoolSettings) -> float:
+    """How long a process may take until it can serve, its initializer not counted."""
+    seconds = idle_settings(spec.environment_variables).start_deadline_seconds
+    return settings.start_deadline_seconds if seconds is None else seconds
 
 
 def deepest_of(spec: Function, settings: PoolSettings) -> Deepest:

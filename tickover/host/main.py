@@ -67,9 +67,14 @@ def make_pool(needs: PoolNeeds) -> HostPool:
     owner = str(needs.data_dir.resolve())
     pins = FilePins(needs.data_dir / "images.json")
     docker = DockerRuntime(DockerSettings(owner, engine_address(os.environ)), pins)
-    runtimes = (ProcessRuntime(owner, os.environ.get(CGROUP_VARIABLE, "")), docker)
     return ReservedPool(
-        needs.registry, needs.db_path, needs.data_dir, needs.nas, runtimes=runtimes, gpus=find_gpus()
+        needs.registry,
+        needs.db_path,
+        needs.data_dir,
+        needs.nas,
+        runtimes=(ProcessRuntime(owner, os.environ.get(CGROUP_VARIABLE, "")), docker),
+        gpus=find_gpus(),
+        account=needs.account,
     )
 
 

@@ -18,6 +18,7 @@ from tickover.host.cards import CardDesk, Gpus
 from tickover.host.clock import SECOND_NS, Clock, SystemClock
 from tickover.host.desk import Desk
 from tickover.host.gpu.inventory import Inventory
+from tickover.host.hooks import Account, initializer_of, longest_pre_stop
 from tickover.host.instance import (
     Instance,
     PoolKey,
@@ -28,6 +29,7 @@ from tickover.host.instance import (
     new_instance,
 )
 from tickover.host.meter import Meter
+from tickover.host.metrics import Metrics, snapshot
 from tickover.host.model import (
     Deepest,
     DesiredPool,
@@ -81,6 +83,7 @@ class ReservedPool:
         settings: PoolSettings | None = None,
         runtimes: Iterable[Runtime] | None = None,
         gpus: Gpus | None = None,
+        account: Account | None = None,
     ) -> None:
         self._registry = registry
         self._db_path = db_path
@@ -89,7 +92,9 @@ class ReservedPool:
         self._settings = settings or PoolSettings()
         found = (ProcessRuntime(str(data_dir.resolve())),) if runtimes is None else tuple(runtimes)
         self._runtimes: dict[str, Runtime] = {runtime.name: runtime for runtime in found}
-        self._around = Surroundings(self._runtimes, dict(nas), data_dir, self._clock, self._settings)
+        self.metrics = Metrics(self._clock, lambda: snapshot(self._roster, self._desk))
+        around = (self._runtimes, dict(nas), data_dir, self._clock, self._settings, self.metrics)
+        self._around = Surroundings(*around, account or Account())
         self._roster = Roster()
         self._cards = CardDesk(
             gpus or Gpus(Inventory(())),
@@ -102,6 +107,7 @@ class ReservedPool:
             self._judged,
             self._noted,
             self._next_change,
+            self.metrics,
         )
         self._works = Works(
             self._around, self._happened, self._judged, self._record, self._roster.ports, self._cards
@@ -143,7 +149,8 @@ class ReservedPool:
             runtime = self._runtimes.get(instance.runtime)
             condition = runtime.condition(instance.ref) if runtime else Condition.GONE
             can = may_sleep(instance, self._settings)
-            state = adopted_state(instance.state, condition, may_sleep=can)
+            begun = initializer_of(instance.spec) is not None
+            state = adopted_state(instance.state, condition, may_sleep=can, may_be_initialized=begun)
             if state is None:
                 instance.state = InstanceState.STOPPED
                 instance.reason = instance.reason or GONE_REASON
@@ -153,9 +160,10 @@ class ReservedPool:
                 continue
             if state is InstanceState.STOPPING:
                 instance.reason = instance.reason or STRANDED_REASON
+            has_served = state in UP or instance.state is InstanceState.DRAINING
             instance.state = state
             instance.empty_mono_ns = self._clock.mono_ns()
-            if state in UP:
+            if has_served:
                 instance.ready_mono_ns = instance.empty_mono_ns
             adopted.append(instance)
         self._meter.recover(adopted)
@@ -195,11 +203,16 @@ class ReservedPool:
             if instance.state is InstanceState.DRAINING:
                 self._happened(instance, Event.DRAINED, reason)
         try:
-            async with asyncio.timeout(self._settings.stop_grace_seconds + _STOP_EXTRA_SECONDS):
+            async with asyncio.timeout(self.stop_seconds()):
                 while self._roster.instances:
                     await self._next_change()
         except TimeoutError:
             log.error("instances could not be ended", instances=sorted(self._roster.instances))
+
+    def stop_seconds(self) -> float:
+        """How long ending all instances may take: their hooks, their grace, the kernel."""
+        hooks = longest_pre_stop((i.spec for i in self._roster.instances.values()), self._settings)
+        return hooks + self._settings.stop_grace_seconds + _STOP_EXTRA_SECONDS
 
     def runtimes(self) -> Mapping[str, str]:
         """Runtime name → how it isolates instances here."""
@@ -293,6 +306,7 @@ class ReservedPool:
         instance.reason = reason or instance.reason
         self._stamp(instance, event, now)
         self._meter.entered(instance, now)
+        self.metrics.moved(instance, former, event, now)
         if move.state is InstanceState.FAILED and former in LIVING:
             failures = self._roster.crashed(instance, now, self._settings).count
             name, pool = instance.instance_id, str(instance.key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,13 @@ async def connects(host: str, port: int, seconds: float) -> bool:
 
 
 async def ask(
-    host: str, port: int, method: str, path: str, seconds: float, body: dict[str, Any] | None = None
+    host: str,
+    port: int,
+    method: str,
+    path: str,
+    seconds: float,
+    body: dict[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """One HTTP/1.1 request. Raises NoAnswer."""
     payload = b"" if body is None else json.dumps(body).encode()
@@ -57,6 +64,7 @@ async def ask(
         f"{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
         f"User-Agent: tickover\r\nAccept: */*\r\nContent-Length: {len(payload)}\r\n"
     )
+    head += "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     if payload:
         head += "Content-Type: application/json\r\n"
     try:

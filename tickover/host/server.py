@@ -30,6 +30,8 @@ from tickover.host.auth import Credentials, load_or_create_credentials
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext
 from tickover.host.door_upstream import UpstreamPool
+from tickover.host.hooks import Account
+from tickover.host.metrics import Metrics
 from tickover.host.model import Pool
 from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
@@ -47,6 +49,12 @@ class HostPool(Pool, Protocol):
     """The pool with what the admin API shows of its drivers."""
 
     def runtimes(self) -> Mapping[str, str]: ...
+    @property
+    def metrics(self) -> Metrics: ...
+
+    def stop_seconds(self) -> float:
+        """How long ending all instances may take."""
+        ...
 
     def gpus(self) -> tuple[str, ...]: ...
 
@@ -59,6 +67,7 @@ class PoolNeeds:
     db_path: Path
     data_dir: Path
     nas: Mapping[str, Path]
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +196,13 @@ class Host:
         with contextlib.closing(store):
             registry = ObjectRegistry(store)
             pool = self._make_pool(
-                PoolNeeds(registry, directory / "host.db", directory, settings.nas_roots())
+                PoolNeeds(
+                    registry,
+                    directory / "host.db",
+                    directory,
+                    settings.nas_roots(),
+                    Account(credentials.region, credentials.account_id),
+                )
             )
             started_ns = time.time_ns()
             door = self._door(registry, pool, credentials, started_ns)
@@ -228,6 +243,8 @@ class Host:
                 started_ns=started_ns,
                 version=host_version(),
                 runtimes=pool.runtimes,
+                metrics=pool.metrics.page,
+                stop_seconds=lambda: pool.stop_seconds() + self._settings.grace_seconds,
                 gpus=pool.gpus,
                 shutdown=self.request_stop,
             )

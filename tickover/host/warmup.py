@@ -29,6 +29,11 @@ class HealthRule:
     is_forwarded: bool = False  # something else accepts for the port: that it connects proves nothing
 
 
+def listening(rule: HealthRule) -> HealthRule:
+    """Only whether it listens: what an initializer waits for."""
+    return HealthRule(None, 0, _CONNECT_SECONDS, 1, rule.is_forwarded)
+
+
 def health_rule(spec: Function, *, is_forwarded: bool = False) -> HealthRule:
     """The rule of a spec, FC's defaults for what is not given."""
     container = spec.custom_container_config

@@ -10,22 +10,34 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from tickover.errors import TickoverError
+from tickover.host import hooks
 from tickover.host.cards import CardDesk
 from tickover.host.clock import SECOND_NS, Clock
+from tickover.host.diagnosis import diagnose
+from tickover.host.gpu.keeper import Brought
 from tickover.host.idle import Place, first_sleep, rouse, suspend, wake
-from tickover.host.instance import SLEEPING, Instance, PoolSettings, deepest_of, may_sleep
+from tickover.host.instance import (
+    SLEEPING,
+    Instance,
+    PoolSettings,
+    deepest_of,
+    may_sleep,
+    start_deadline_seconds,
+)
+from tickover.host.metrics import Metrics
 from tickover.host.model import Deepest
 from tickover.host.runtimes.base import ExitStatus, Handle, LaunchPlan, Runtime, RuntimeFailed
 from tickover.host.runtimes.logs import tail
 from tickover.host.states import SERVING, Effect, Event
-from tickover.host.warmup import HealthRule, health_rule, is_unhealthy, until_healthy, warm_up
+from tickover.host.warmup import HealthRule, health_rule, is_unhealthy, listening, until_healthy, warm_up
 from tickover.host.watchdog import Health, watchdog_of
 
 log = structlog.get_logger(__name__)
@@ -34,6 +46,8 @@ LEAST_START_SECONDS = 1.0  # what an adopted start gets even if its time is over
 CHECKS_AFTER_FAILURE = 3
 PAUSE_BEFORE_CHECK_SECONDS = 0.05
 PAUSE_AFTER_FAILURE_SECONDS = 0.3
+DIAGNOSED_BYTES = 64 * 1024  # a cause may stand hundreds of lines before the end: tracebacks follow it
+DIAGNOSED_LINES = 2000
 PAUSE_AFTER_DENIAL_SECONDS = 1.0  # before whoever still waits has it asked for again
 
 Happened = Callable[[Instance, Event, str], None]
@@ -48,6 +62,8 @@ class Surroundings:
     data_dir: Path
     clock: Clock
     settings: PoolSettings
+    metrics: Metrics
+    account: hooks.Account
 
     @property
     def log_dir(self) -> Path:
@@ -55,6 +71,11 @@ class Surroundings:
 
     def log_path(self, instance_id: str) -> Path:
         return self.log_dir / f"{instance_id}.log"
+
+    def plan(self, instance: Instance) -> LaunchPlan:
+        name, port = instance.instance_id, instance.port or 0
+        log_path = self.log_path(name)
+        return LaunchPlan(name, instance.spec, port, self.nas, log_path, self.data_dir, instance.gpus)
 
 
 class Works:
@@ -174,27 +195,17 @@ class Works:
             self._happened(instance, Event.FAULTED, f"the host failed to handle it: {error}")
 
     async def _create(self, instance: Instance) -> None:
-        around = self._around
         try:
             runtime = self._runtime_of(instance)
             instance.runtime = runtime.name
-            gpus = await self._cards.take(instance)
+            instance.gpus = await self._cards.take(instance)
             instance.port = free_port(runtime.host, self._used_ports())
-            plan = LaunchPlan(
-                instance.instance_id,
-                instance.spec,
-                instance.port,
-                around.nas,
-                around.log_path(instance.instance_id),
-                around.data_dir,
-                gpus,
-            )
 
             def record(handle: Handle) -> None:
                 instance.ref, instance.pid = handle.ref, handle.pid
                 self._record(instance)
 
-            await runtime.spawn(plan, record)
+            await runtime.spawn(self._around.plan(instance), record)
         except (RuntimeFailed, TickoverError, OSError) as error:
             detail = error.detail if isinstance(error, TickoverError) else str(error)
             self._happened(instance, Event.FAULTED, detail)
@@ -211,14 +222,36 @@ class Works:
         raise RuntimeFailed("this host has no container runtime; use image process://local")
 
     async def _check_health(self, instance: Instance) -> None:
-        host, port = self._address(instance)
-        deadline = self._around.settings.start_deadline_seconds
-        trouble = await until_healthy(host, port, self._rule(instance), self._start_seconds(instance))
-        if trouble is None:
+        """FC's order: it listens, its initializer is called, then its health check has to pass."""
+        hook, rule = hooks.initializer_of(instance.spec), self._rule(instance)
+        if hook is not None and not await self._initialized(instance, hook, rule):
+            return
+        if await self._becomes(instance, rule):
             self._happened(instance, Event.HEALTHY, "")
-        else:
+
+    async def _initialized(self, instance: Instance, hook: hooks.Hook, rule: HealthRule) -> bool:
+        if not await self._becomes(instance, listening(rule)):
+            return False
+        around, began = self._around, self._around.clock.mono_ns()
+        runtime, plan = self._runtime(instance), around.plan(instance)
+        trouble = await hooks.call(hook, instance, runtime, plan, around.account)
+        instance.hook_ns = around.clock.mono_ns() - began
+        if trouble is not None:
+            instance.failure = hook.name
+            self._happened(instance, Event.FAULTED, self.with_tail(instance, trouble))
+        return trouble is None
+
+    async def _becomes(self, instance: Instance, rule: HealthRule) -> bool:
+        """Whether a starting instance meets a rule before its deadline; tells if it does not."""
+        host, port = self._address(instance)
+        age = (self._around.clock.mono_ns() - _born_ns(instance)) / SECOND_NS
+        rule = replace(rule, delay_seconds=max(0.0, rule.delay_seconds - age))
+        trouble = await until_healthy(host, port, rule, self._start_seconds(instance))
+        if trouble is not None:
+            deadline = start_deadline_seconds(instance.spec, self._around.settings)
             reason = f"not ready {deadline:g} seconds after its start: {trouble}"
             self._happened(instance, Event.FAULTED, self.with_tail(instance, reason))
+        return trouble is None
 
     async def _warm_up(self, instance: Instance) -> None:
         host, port = self._address(instance)
@@ -262,12 +295,7 @@ class Works:
 
     async def _thaw(self, instance: Instance) -> None:
         began = self._around.clock.mono_ns()
-        settings = self._around.settings
-        can = may_sleep(instance, settings)
-        seconds = settings.wake_asleep_deadline_seconds if can else settings.wake_deadline_seconds
-        brought = await self._cards.wake(
-            instance, lambda: wake(self._place(instance), self._rule(instance), seconds, can)
-        )
+        brought = await self._wake(instance)
         took_ms, trouble = (self._around.clock.mono_ns() - began) // 1_000_000, brought.trouble or ""
         log.info("woke", instance=instance.instance_id, took_ms=took_ms, trouble=trouble)
         if brought.is_put_off:
@@ -276,8 +304,17 @@ class Works:
         elif trouble:
             self._happened(instance, Event.FAULTED, f"it did not wake: {trouble}")
         else:
-            instance.rung = Deepest.NONE
             self._happened(instance, Event.WOKEN, "")
+
+    async def _wake(self, instance: Instance) -> Brought:
+        settings = self._around.settings
+        can = may_sleep(instance, settings)
+        seconds = settings.wake_asleep_deadline_seconds if can else settings.wake_deadline_seconds
+        place, rule = self._place(instance), self._rule(instance)
+        brought = await self._cards.wake(instance, lambda: wake(place, rule, seconds, can))
+        if brought.trouble is None:
+            instance.rung = Deepest.NONE
+        return brought
 
     async def _check(self, instance: Instance) -> None:
         host, port = self._address(instance)
@@ -303,6 +340,7 @@ class Works:
         while True:
             await self._around.clock.sleep(watchdog.period_seconds)
             if instance.state not in SERVING:
+                health = Health(health.is_good)  # its wake looks anew: nothing was in a row before
                 continue
             trouble = await is_unhealthy(host, port, self._rule(instance))
             if instance.state not in SERVING:  # frozen meanwhile: its silence says nothing
@@ -323,19 +361,33 @@ class Works:
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        reason = ""
         if instance.ref:
-            await self._runtime(instance).stop(instance.instance_id, instance.ref, grace_seconds)
+            runtime, around = self._runtime(instance), self._around
+            if grace_seconds > 0:
+                plan, is_moving = around.plan(instance), former is not None
+                wake_it = partial(self._wake, instance)
+                trouble = await hooks.pre_stop(
+                    instance, runtime, plan, around.account, wake_it, was_moving=is_moving
+                )
+                reason = f"{instance.reason}; {trouble}" if trouble else ""
+            await runtime.stop(instance.instance_id, instance.ref, grace_seconds)
         self._cards.leave(instance)
         unwatch = self._unwatch.pop(instance.instance_id, None)
         if unwatch is not None:
             unwatch()
-        self._happened(instance, Event.ENDED, "")
+        self._happened(instance, Event.ENDED, reason)
 
     # -- small things ----------------------------------------------------------------------------------
 
     def with_tail(self, instance: Instance, reason: str) -> str:
-        """A reason with the last lines of the instance's log."""
-        lines = tail(self._around.log_path(instance.instance_id))
+        """A reason with what the instance's log says about it, and its last lines."""
+        path = self._around.log_path(instance.instance_id)
+        found = diagnose(tail(path, DIAGNOSED_LINES, DIAGNOSED_BYTES).splitlines())
+        if found is not None:
+            instance.failure = found.cause.value
+            reason = f"{found.sentence} ({reason})"
+        lines = tail(path)
         return f"{reason}\nlast lines of its log:\n{lines}" if lines else f"{reason} (its log is empty)"
 
     def _runtime(self, instance: Instance) -> Runtime:
@@ -345,16 +397,21 @@ class Works:
         return health_rule(instance.spec, is_forwarded=self._runtime(instance).is_forwarded)
 
     def _place(self, instance: Instance) -> Place:
-        return Place(self._runtime(instance), instance.ref, instance.port or 0, instance.sleep_level)
+        port, step = instance.port or 0, self._around.metrics.step
+        return Place(self._runtime(instance), instance.ref, port, instance.sleep_level, step)
 
     def _address(self, instance: Instance) -> tuple[str, int]:
         return self._runtime(instance).host, instance.port or 0
 
     def _start_seconds(self, instance: Instance) -> float:
-        # Of what exists: an image that is pulled for an hour is no server that does not start.
-        began = instance.spawned_mono_ns or instance.created_mono_ns
-        gone = (self._around.clock.mono_ns() - began) / SECOND_NS
-        return max(self._around.settings.start_deadline_seconds - gone, LEAST_START_SECONDS)
+        gone = (self._around.clock.mono_ns() - _born_ns(instance) - instance.hook_ns) / SECOND_NS
+        deadline = start_deadline_seconds(instance.spec, self._around.settings)
+        return max(deadline - gone, LEAST_START_SECONDS)
+
+
+def _born_ns(instance: Instance) -> int:
+    """Since when it exists: an image that is pulled for an hour is no server that does not start."""
+    return instance.spawned_mono_ns or instance.created_mono_ns
 
 
 def free_port(host: str, used: set[int]) -> int:

@@ -86,7 +86,7 @@ class Brought:
 
 
 class Keeper:
-    """The cards of one host. now_ns: monotonic."""
+    """The cards of one host. now_ns: monotonic. seen: told what is in use on a card, at each look."""
 
     def __init__(
         self,
@@ -97,12 +97,13 @@ class Keeper:
         checkpointer: Checkpointer | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
         rules: Rules | None = None,
+        seen: Callable[[str, int], None] = lambda uuid, used_bytes: None,
     ) -> None:
         self.inventory = inventory
         self._book = Book(open_ledger(inventory, ram_bytes, rules), now_ns)
         self._neighbours = neighbours
         self._now_ns = now_ns
-        self._readings = Readings(cards, inventory, neighbours.members, self._lost)
+        self._readings = Readings(cards, inventory, neighbours.members, self._lost, seen)
         self._deep = Deep(checkpointer, neighbours, self._readings, now_ns)
         self._ups: dict[str, asyncio.Future[None]] = {}  # of who is starting
         self._tasks: set[asyncio.Task[None]] = set()

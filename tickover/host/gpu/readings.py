@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 
 
 class Readings:
-    """The cards of an inventory. members: the processes of an instance; lost: told which card is no more."""
+    """The cards of an inventory. members: the processes of an instance; lost: told which card is no more;
+    seen: told what is in use on one."""
 
     def __init__(
         self,
@@ -27,22 +28,26 @@ class Readings:
         inventory: Inventory,
         members: Callable[[str], Collection[int]],
         lost: Callable[[str], None],
+        seen: Callable[[str, int], None] = lambda uuid, used_bytes: None,
     ) -> None:
         self._cards = cards
         self._known: dict[str, Card] = {place.card.uuid: place.card for place in inventory.places}
         self._members = members
         self._lost = lost
+        self._seen = seen
         self._ours: set[int] = set()  # processes that were seen to be of our instances
 
     async def of(self, uuid: str) -> Reading | None:
         """A card now."""
         try:
-            return await asyncio.to_thread(read, self._cards, self._known[uuid])
+            found = await asyncio.to_thread(read, self._cards, self._known[uuid])
         except CardsFailed as error:
             log.error("a card cannot be read", card=uuid, reason=error.reason)
             if error.is_lost:
                 self._lost(uuid)
             return None
+        self._seen(uuid, found.used_bytes)
+        return found
 
     async def used(self, instance_id: str, cards: Collection[str]) -> int | None:
         """What an instance has on its fullest card, bytes; None if that cannot be told."""

@@ -6,7 +6,7 @@ the handle is text that another host process can use later. Never: knows pools, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -131,6 +131,12 @@ class Runtime(Protocol):
         ...
 
     async def thaw(self, ref: str) -> None: ...
+
+    async def execute(self, ref: str, plan: LaunchPlan, argv: Sequence[str], seconds: float) -> ExitStatus:
+        """Run a command inside the instance of plan, which runs, as it sees the world; its words go to the
+        instance's log. Raises RuntimeFailed, after `seconds` at the latest; what is then left of it ends with
+        the instance."""
+        ...
 
     async def stop(self, instance_id: str, ref: str, grace_seconds: float) -> None:
         """End it; when this returns nothing of it is left. A ref of something long gone is no error."""

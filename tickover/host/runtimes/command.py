@@ -55,6 +55,14 @@ def build(plan: LaunchPlan, host_env: Mapping[str, str], bin_dir: Path, *, can_m
     return Command(argv, env, mounts, moved)
 
 
+def with_argv(spec: Function, argv: Iterable[str]) -> Function:
+    """The same function with another command."""
+    container = spec.custom_container_config
+    if container is not None:
+        container = container.model_copy(update={"entrypoint": list(argv), "command": None})
+    return spec.model_copy(update={"custom_container_config": container})
+
+
 def environment(plan: LaunchPlan, host_env: Mapping[str, str], bin_dir: Path) -> dict[str, str]:
     """The instance's variables: a few of the host's, the function's, and the port."""
     env = {

@@ -9,7 +9,7 @@ keeps an instance from outliving the host (the next one adopts it).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ import structlog
 
 from tickover.host.runtimes import procfs
 from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
+from tickover.host.runtimes.command import PORT_WORD
 from tickover.host.runtimes.docker_config import (
     INSTANCE_LABEL,
     OWNER_LABEL,
@@ -25,6 +26,7 @@ from tickover.host.runtimes.docker_config import (
     EngineFacts,
     container_body,
     container_name,
+    container_port,
     image_of,
 )
 from tickover.host.runtimes.docker_faults import EngineAway, EngineRefused
@@ -204,6 +206,19 @@ class DockerRuntime:
 
     async def thaw(self, ref: str) -> None:
         await self._change(ref, Condition.RUNNING, self._engine.unpause)
+
+    async def execute(self, ref: str, plan: LaunchPlan, argv: Sequence[str], seconds: float) -> ExitStatus:
+        port = container_port(plan.spec)
+        words = [word.replace(PORT_WORD, str(port)) for word in argv]
+        notes = ContainerLog(plan.log_path, afresh=False)
+        try:
+            async with asyncio.timeout(seconds):
+                code = await self._engine.execute(
+                    ref, words, lambda said: notes.note(said.decode(errors="replace"))
+                )
+        except TimeoutError:
+            raise RuntimeFailed(f"it had not ended after {seconds:g} s") from None
+        return ExitStatus(code=code)
 
     async def _change(self, ref: str, wanted: Condition, act: Callable[[str], Awaitable[None]]) -> None:
         try:

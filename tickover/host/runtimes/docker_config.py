@@ -80,6 +80,12 @@ def image_of(spec: Function) -> str:
     return container.image
 
 
+def container_port(spec: Function) -> int:
+    """What its server has to listen on, inside."""
+    container = spec.custom_container_config
+    return (container.port if container else None) or DEFAULT_PORT
+
+
 def spec_digest(spec: Function) -> str:
     """What two specs share that make the same container. Passwords of registries are left out: a label is
     read by others, and a new password is no new container."""
@@ -95,7 +101,7 @@ def container_body(plan: LaunchPlan, settings: DockerSettings, engine: EngineFac
     Raises RuntimeFailed for a spec that cannot be a container here.
     """
     container = plan.spec.custom_container_config
-    port = (container.port if container else None) or DEFAULT_PORT
+    port = container_port(plan.spec)
     body: dict[str, Any] = {
         "Env": [f"{name}={value}" for name, value in sorted(environment(plan, port).items())],
         "ExposedPorts": {f"{port}/tcp": {}},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -141,6 +141,16 @@ class Engine:
     async def kill(self, ref: str, signal: str) -> None:
         async with self._asking(f"container {ref[:12]}") as client:
             await client.containers.container(ref).kill(signal=signal)
+
+    async def execute(self, ref: str, argv: Sequence[str], said: Callable[[bytes], None]) -> int:
+        """Run a command in a container to its end; its exit code. said hears its words. No deadline."""
+        async with self._asking(f"container {ref[:12]}", is_long=True) as client:
+            made = await client.containers.container(ref).exec(list(argv))
+            async with made.start(detach=False) as words:
+                while (word := await words.read_out()) is not None:
+                    said(word.data)
+            shown: dict[str, Any] = await made.inspect()
+        return int(shown["ExitCode"])
 
     async def remove(self, ref: str) -> None:
         """Kill and remove it with its anonymous volumes. What is gone is fine."""

@@ -43,6 +43,8 @@ def main() -> NoReturn:
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        if plan.get("join"):
+            join(libc, plan["join"])
         if plan["mounts"]:
             Mounts(libc).arrange([(m["source"], m["target"]) for m in plan["mounts"]])
         os.chdir(plan["cwd"])
@@ -52,6 +54,18 @@ def main() -> NoReturn:
         os.execvpe(plan["argv"][0], plan["argv"], plan["env"])
     except OSError as error:
         complain(f"cannot run {plan['argv'][0]}: {error.strerror}", CANNOT_RUN)
+
+
+def join(libc: ctypes.CDLL, pid: int) -> None:
+    """See the file system as another process of this user does."""
+    names = ["mnt"]
+    if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+        names.insert(0, "user")  # its mounts belong to that one
+    spaces = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
+    for space in spaces:
+        if libc.setns(space, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"setns: {os.strerror(number)}")
 
 
 def set_limits() -> None:

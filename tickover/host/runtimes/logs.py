@@ -19,17 +19,17 @@ def open_log(path: Path) -> int:
     return os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
-def tail(path: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines, at most 8 KiB; empty if there is no log."""
+def tail(path: Path, lines: int = TAIL_LINES, max_bytes: int = TAIL_BYTES) -> str:
+    """The last lines, at most max_bytes; empty if there is no log."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            text = file.read(TAIL_BYTES).decode(errors="replace")
+            file.seek(max(0, size - max_bytes))
+            text = file.read(max_bytes).decode(errors="replace")
     except OSError:  # no log was written, or it was tidied away: nothing to show
         return ""
     found = text.splitlines()
-    if size > TAIL_BYTES:
+    if size > max_bytes:
         found = found[1:]  # the first line is cut
     return "\n".join(found[-lines:])
 

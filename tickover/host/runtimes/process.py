@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tickover.host.runtimes import launch, procfs
 from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
 from tickover.host.runtimes.cgroup import Cgroup, Limits
 from tickover.host.runtimes.cgroup_keeper import CgroupKeeper
-from tickover.host.runtimes.command import Command, build
+from tickover.host.runtimes.command import Command, build, with_argv
 from tickover.host.runtimes.logs import open_log
 
 log = structlog.get_logger(__name__)
@@ -91,32 +91,54 @@ class ProcessRuntime:
     # -- start -----------------------------------------------------------------------------------------
 
     async def spawn(self, plan: LaunchPlan, record: Callable[[Handle], None]) -> Handle:
-        has_mounts = bool(plan.spec.nas_config and plan.spec.nas_config.mount_points)
-        can_mount = await self.can_mount() if has_mounts else False
-        command = build(plan, os.environ, Path(sys.executable).parent, can_mount=can_mount)
+        command = await self._command(plan)
         limits = Limits(plan.spec.memory_size, plan.spec.cpu)
         async with self._cgroups.making(plan.instance_id, limits) as cgroup:
-            try:
-                written = open_log(plan.log_path)
-                try:
-                    pid, pipe = _born(written)
-                finally:
-                    os.close(written)
-            except OSError as error:
-                raise RuntimeFailed(f"no process could be started: {error.strerror}") from error
-            with contextlib.closing(_Pipe(pipe)) as word:
-                identity = procfs.identify(pid)
-                if identity is None:
-                    raise RuntimeFailed("the process ended before it began")
-                cgroup = await self._cgroups.enter(plan.instance_id, cgroup, pid)
-                handle = Handle(str(identity), pid)
-                record(handle)  # if this fails, the pipe closes and the process ends
-                try:
-                    word.send(_plan_text(command, plan.work_dir))
-                except OSError as error:
-                    raise RuntimeFailed(f"the process did not take its plan: {error.strerror}") from error
+            handle, cgroup = await self._start(command, plan, cgroup, record)
             self._cgroups.keep(handle.ref, cgroup)
         return handle
+
+    async def _command(self, plan: LaunchPlan) -> Command:
+        has_mounts = bool(plan.spec.nas_config and plan.spec.nas_config.mount_points)
+        can_mount = await self.can_mount() if has_mounts else False
+        return build(plan, os.environ, Path(sys.executable).parent, can_mount=can_mount)
+
+    async def _start(
+        self,
+        command: Command,
+        plan: LaunchPlan,
+        cgroup: Cgroup | None,
+        record: Callable[[Handle], None],
+        beside: int | None = None,
+    ) -> tuple[Handle, Cgroup | None]:
+        """A process that runs the command once it is recorded, and the cgroup that it is in.
+
+        beside: the instance's first process, where this is another one of it; it sees the very same mounts.
+        """
+        try:
+            written = open_log(plan.log_path)
+            try:
+                pid, pipe = _born(written)
+            finally:
+                os.close(written)
+        except OSError as error:
+            raise RuntimeFailed(f"no process could be started: {error.strerror}") from error
+        with contextlib.closing(_Pipe(pipe)) as word:
+            identity = procfs.identify(pid)
+            if identity is None:
+                raise RuntimeFailed("the process ended before it began")
+            entered = await self._cgroups.enter(plan.instance_id, cgroup, pid)
+            if beside is not None and cgroup is not None and entered is None:
+                raise RuntimeFailed(
+                    "it could not be put into the cgroup of its instance"
+                )  # and ended with it
+            handle = Handle(str(identity), pid)
+            record(handle)  # if this fails, the pipe closes and the process ends
+            try:
+                word.send(_plan_text(command, plan.work_dir, beside if command.mounts else None))
+            except OSError as error:
+                raise RuntimeFailed(f"the process did not take its plan: {error.strerror}") from error
+        return handle, entered
 
     async def can_mount(self) -> bool:
         """Whether this kernel lets us mount in a namespace; tried once, for real."""
@@ -185,6 +207,26 @@ class ProcessRuntime:
 
     async def thaw(self, ref: str) -> None:
         _go_on(self._living(ref).pid, self._cgroups.of(ref))
+
+    async def execute(self, ref: str, plan: LaunchPlan, argv: Sequence[str], seconds: float) -> ExitStatus:
+        """It is in the instance's cgroup and carries its mark: it ends with it, whatever ends this host."""
+        first = self._living(ref)
+        command = await self._command(replace(plan, spec=with_argv(plan.spec, argv)))
+        ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+
+        def record(handle: Handle) -> None:
+            self.watch(handle.ref, lambda status: None if ended.done() else ended.set_result(status))
+
+        handle, _ = await self._start(command, plan, self._cgroups.of(ref), record, first.pid)
+        self._cgroups.forget(handle.ref)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(ended)
+        except TimeoutError:
+            raise RuntimeFailed(f"it had not ended after {seconds:g} s") from None
+        finally:
+            if not ended.done():
+                _signal_group(procfs.parse_identity(handle.ref).pid, signal.SIGKILL)
 
     def _living(self, ref: str) -> procfs.Identity:
         identity = procfs.parse_identity(ref)
@@ -267,12 +309,14 @@ def _born(log: int) -> tuple[int, int]:
     return pid, writing
 
 
-def _plan_text(command: Command, work_dir: Path) -> bytes:
+def _plan_text(command: Command, work_dir: Path, beside: int | None = None) -> bytes:
+    """beside: a process whose mounts it sees, instead of mounts of its own."""
     plan = {
+        "join": beside,
         "argv": command.argv,
         "env": dict(command.env),
         "cwd": str(work_dir),
-        "mounts": [{"source": real, "target": seen} for real, seen in command.mounts],
+        "mounts": [{"source": real, "target": seen} for real, seen in command.mounts if beside is None],
     }
     return json.dumps(plan).encode() + b"\n"
 
