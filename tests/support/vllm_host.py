@@ -22,7 +22,7 @@ from tests.support.host_edge_server import Served, served
 from tickover.host.model import InstanceView
 from tickover.host.pool import PoolSettings, ReservedPool
 from tickover.host.server import PoolNeeds
-from tickover.paths import nas_dir
+from tickover.paths import host_dir, nas_dir
 
 FUNCTION, MODEL = "chat-dev", "smollm2"
 # A cold import of vLLM from a slow disk takes longer than the start deadline of a host leaves.
@@ -107,6 +107,14 @@ class VllmHost:
         assert len(found) <= 1
         return found[0] if found else None
 
+    def is_up(self) -> bool:
+        """Whether the pool has its instance. Fails with vLLM's log if it could not start."""
+        status = self.served.pool.status(FUNCTION, "live")
+        if status.current_error:
+            logs = sorted((host_dir(self.served.home) / "logs").iterdir())
+            raise AssertionError("\n".join([status.current_error, *(log.read_text() for log in logs)]))
+        return bool(status.current == status.target)
+
     def until(self, is_true: Callable[[InstanceView | None], bool], what: str, seconds: float = 60) -> float:
         """Wait; how long it took."""
         began = time.monotonic()
@@ -147,10 +155,22 @@ class VllmHost:
             yield OpenAI(base_url=self.url, api_key="none", http_client=direct, max_retries=0)
 
 
-def process_states(view: InstanceView) -> set[str]:
-    """The kernel's letters for all processes of an instance: T is stopped."""
-    pids = marked_processes(view.instance_id)
-    return {Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] for pid in pids}
+def answers(view: InstanceView, seconds: float) -> bool:
+    """Whether vLLM itself answers a health check in time; a frozen one still has its port open."""
+    try:
+        with httpx.Client(trust_env=False, timeout=seconds) as direct:
+            return direct.get(f"http://127.0.0.1:{view.port}/health").status_code == 200
+    except httpx.TimeoutException:
+        return False
+
+
+def processor_ticks(view: InstanceView) -> dict[int, int]:
+    """Processor time that each process of an instance has had."""
+    found = {}
+    for pid in marked_processes(view.instance_id):
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        found[pid] = int(fields[11]) + int(fields[12])
+    return found
 
 
 @contextlib.contextmanager

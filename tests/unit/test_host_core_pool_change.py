@@ -90,6 +90,26 @@ def test_wake_wakes_all_and_they_go_to_sleep_again(on_bench):
     on_bench(scenario, pool_of(target=2))
 
 
+def test_one_that_is_just_going_idle_is_awaited_and_woken(on_bench):
+    async def scenario(bench):
+        frozen, freeze = asyncio.Event(), bench.runtime.freeze
+
+        async def slow(ref):
+            await frozen.wait()
+            await freeze(ref)
+
+        bench.runtime.freeze = slow
+        await bench.clock.advance(2)
+        assert states(bench.pool) == ["suspending"]
+        waking = asyncio.get_running_loop().create_task(bench.pool.wake("chat-dev", "live"))
+        await settle()
+        assert not waking.done()
+        frozen.set()
+        assert await waking == Woken(1, 0, 1)
+
+    on_bench(scenario)
+
+
 def test_one_that_does_not_wake_is_told(on_bench):
     async def scenario(bench):
         await bench.clock.advance(2)

