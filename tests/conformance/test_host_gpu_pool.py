@@ -10,12 +10,13 @@ import asyncio
 import json
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.host_core import Declared, function, get, pool_of, run, running, states, until
 from tests.support.host_gpu_machine import CARD, Machine, hosting, on_gpu
 from tickover.host.clock import SECOND_NS
 from tickover.host.gpu import keeper
-from tickover.host.gpu.nvml import GIB, Card
+from tickover.host.gpu.nvml import GIB, MIB, Card
 from tickover.host.model import Refused, Woken
 from tickover.host.probe import ask
 
@@ -67,6 +68,47 @@ def test_after_a_while_the_driver_takes_the_rest_and_the_card_is_empty(tmp_path,
                 assert machine.used_mib() == 0
                 assert await chat(pool) == "hello"
             assert machine.driver.calls.count("restore") == 3
+
+    run(scenario())
+
+
+def seen(pool):
+    """The metrics page: (name, labels in the order of their names) to value."""
+    return {
+        (sample.name.removeprefix("tickover_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(pool.metrics.page().decode())
+        for sample in family.samples
+    }
+
+
+def test_what_the_card_holds_and_each_step_are_in_the_metrics(tmp_path, machine):
+    async def scenario():
+        env = {**DEEP, "TICKOVER_IDLE_DEEP_AFTER_SECONDS": "0.3"}
+        async with hosting(tmp_path, machine, served(machine, env=env)) as pool:
+            await until(lambda: rung(pool) == "idle/sleep", "asleep")
+            await until(lambda: ("gpu_residue_bytes", "chat-dev") in seen(pool), "its residue")
+            assert seen(pool)["gpu_residue_bytes", "chat-dev"] == 1920 * MIB
+            assert seen(pool)["gpu_used_bytes", "GPU-a"] >= 1920 * MIB
+            await until(lambda: rung(pool) == "idle/checkpoint", "deep")
+            await until(lambda: seen(pool)["gpu_residue_bytes", "chat-dev"] == 0, "nothing left")
+            assert await chat(pool) == "hello"
+            await until(lambda: seen(pool).get(("idle_step_seconds_count", "up", "sleep"), 0) >= 1, "a wake")
+            for direction in ("down", "up"):
+                assert seen(pool)["idle_step_seconds_count", direction, "checkpoint"] == 1
+
+    run(scenario())
+
+
+def test_a_checkpointed_instance_is_restored_for_its_pre_stop_hook(tmp_path, machine):
+    async def scenario():
+        hook = {"handler": "bye", "timeout": 5}
+        spec = function(*machine.arguments(), "--pre-stop", "200", env=DEEP, pre_stop=hook)
+        async with hosting(tmp_path, machine, pool_of(on_gpu(spec), name="chat-dev")) as pool:
+            await until(lambda: rung(pool) == "idle/checkpoint", "deep")
+            (view,) = pool.instances()
+            await pool.retire("chat-dev")
+            said = (tmp_path / "logs" / f"{view.instance_id}.log").read_text()
+            assert machine.driver.calls.count("restore") == 1 and "pre-stop {" in said
 
     run(scenario())
 

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from alibabacloud_fc20230330 import models as fc
@@ -116,6 +117,7 @@ def test_a_command_runs_as_the_instance_sees_the_world(tmp_path):
         "import os, sys; port = sys.argv[1]\n"
         f"print('weights', open(r'{seen}/weights').read(), os.environ['COLOUR'], port, os.environ['PORT'])\n"
         "print('mounts', os.stat('/proc/self/ns/mnt').st_ino)\n"
+        "print(open('/proc/self/cgroup').read())\n"
     )
 
     async def scenario():
@@ -131,6 +133,7 @@ def test_a_command_runs_as_the_instance_sees_the_world(tmp_path):
             assert f"weights of the model red {view.port} {view.port}" in said
             assert f"mounts {os.stat(f'/proc/{view.pid}/ns/mnt').st_ino}" in said
             assert os.stat(f"/proc/{view.pid}/ns/mnt").st_ino != os.stat("/proc/self/ns/mnt").st_ino
+            assert Path(f"/proc/{view.pid}/cgroup").read_text() in said
 
     with no_mounts_left():
         run(scenario())

@@ -155,10 +155,22 @@ class VllmHost:
             yield OpenAI(base_url=self.url, api_key="none", http_client=direct, max_retries=0)
 
 
-def process_states(view: InstanceView) -> set[str]:
-    """The kernel's letters for all processes of an instance: T is stopped."""
-    pids = marked_processes(view.instance_id)
-    return {Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] for pid in pids}
+def answers(view: InstanceView, seconds: float) -> bool:
+    """Whether vLLM itself answers a health check in time; a frozen one still has its port open."""
+    try:
+        with httpx.Client(trust_env=False, timeout=seconds) as direct:
+            return direct.get(f"http://127.0.0.1:{view.port}/health").status_code == 200
+    except httpx.TimeoutException:
+        return False
+
+
+def processor_ticks(view: InstanceView) -> dict[int, int]:
+    """Processor time that each process of an instance has had."""
+    found = {}
+    for pid in marked_processes(view.instance_id):
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        found[pid] = int(fields[11]) + int(fields[12])
+    return found
 
 
 @contextlib.contextmanager

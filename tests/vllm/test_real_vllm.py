@@ -13,7 +13,15 @@ import pytest
 from openai import NotFoundError, RateLimitError
 from Tea.exceptions import TeaException
 
-from tests.support.vllm_host import FUNCTION, MODEL, START_SECONDS, VllmHost, process_states, vllm_host
+from tests.support.vllm_host import (
+    FUNCTION,
+    MODEL,
+    START_SECONDS,
+    VllmHost,
+    answers,
+    processor_ticks,
+    vllm_host,
+)
 
 pytestmark = pytest.mark.timeout(START_SECONDS + 120)
 
@@ -70,12 +78,15 @@ def test_idle_it_sleeps_frozen_and_wakes_with_the_same_answer(host: VllmHost, an
         view = host.until_asleep()
         names.add(view.instance_id)
         assert view.rung == "sleep"
-        assert process_states(view) == {"T"}
+        before = processor_ticks(view)
+        assert not answers(view, 0.5)
+        assert len(before) > 1 and processor_ticks(view) == before
         with host.openai() as client:
             raw = client.chat.completions.with_raw_response.create(
                 model=MODEL, messages=FRANCE, max_tokens=24, temperature=0
             )
         assert raw.headers["x-tickover-woke"] == "true"
+        assert answers(view, 0.5)
         assert raw.parse().choices[0].message.content == answer
     assert len(names) == 1, "it was replaced instead of woken"
 

@@ -112,6 +112,7 @@ class CardDesk:
             self._clock.mono_ns,
             gpus.rules,
             self._metrics.gpu_used,
+            self._metrics.step,
         )
         self._keeper = keeper
         for instance in adopted:

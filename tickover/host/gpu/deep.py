@@ -16,12 +16,15 @@ from tickover.host.gpu.neighbours import Neighbours
 from tickover.host.gpu.readings import Readings
 from tickover.host.gpu.sequence import AsleepProof, Rung, come_back, go_deep
 from tickover.host.gpu.steps import StepFailed
+from tickover.host.idle import Steps, no_steps
+from tickover.host.model import Deepest
 
 log = structlog.get_logger(__name__)
 
 
 class Deep:
-    """Takes instances to the driver and back. checkpointer: None where the driver cannot be asked."""
+    """Takes instances to the driver and back. checkpointer: None where the driver cannot be asked. step:
+    measures what succeeds."""
 
     def __init__(
         self,
@@ -29,11 +32,13 @@ class Deep:
         neighbours: Neighbours,
         readings: Readings,
         now_ns: Callable[[], int],
+        step: Steps = no_steps,
     ) -> None:
         self._checkpointer = checkpointer
         self._neighbours = neighbours
         self._readings = readings
         self._now_ns = now_ns
+        self._step = step
         self._pids: dict[str, tuple[int, ...]] = {}
 
     @property
@@ -54,6 +59,10 @@ class Deep:
 
     async def sink(self, name: str, cards: Collection[str]) -> None:
         """Checkpoint one that is asleep. Raises StepFailed; it is asleep as before then, or condemned."""
+        with self._step(Deepest.CHECKPOINT, "down"):
+            await self._sink(name, cards)
+
+    async def _sink(self, name: str, cards: Collection[str]) -> None:
         if self._checkpointer is None:
             raise StepFailed("CUDA checkpoints cannot be made here")
         pids = await self._readings.computing(name, cards)
@@ -81,6 +90,10 @@ class Deep:
 
     async def restore(self, name: str) -> None:
         """Asleep again, and running. Raises StepFailed: then it has to be replaced."""
+        with self._step(Deepest.CHECKPOINT, "up"):
+            await self._restore(name)
+
+    async def _restore(self, name: str) -> None:
         if (trouble := await self._neighbours.thaw(name)) is not None:
             raise StepFailed(trouble)
         if self._checkpointer is None:

@@ -64,6 +64,7 @@ from tickover.host.gpu.swaps import (
     is_confirmed,
 )
 from tickover.host.gpu.turns import Turns
+from tickover.host.idle import Steps, no_steps
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +87,8 @@ class Brought:
 
 
 class Keeper:
-    """The cards of one host. now_ns: monotonic. seen: told what is in use on a card, at each look."""
+    """The cards of one host. now_ns: monotonic. seen: told what is in use on a card, at each look;
+    step: measures checkpoints and restores."""
 
     def __init__(
         self,
@@ -98,13 +100,14 @@ class Keeper:
         now_ns: Callable[[], int] = time.monotonic_ns,
         rules: Rules | None = None,
         seen: Callable[[str, int], None] = lambda uuid, used_bytes: None,
+        step: Steps = no_steps,
     ) -> None:
         self.inventory = inventory
         self._book = Book(open_ledger(inventory, ram_bytes, rules), now_ns)
         self._neighbours = neighbours
         self._now_ns = now_ns
         self._readings = Readings(cards, inventory, neighbours.members, self._lost, seen)
-        self._deep = Deep(checkpointer, neighbours, self._readings, now_ns)
+        self._deep = Deep(checkpointer, neighbours, self._readings, now_ns, step)
         self._ups: dict[str, asyncio.Future[None]] = {}  # of who is starting
         self._tasks: set[asyncio.Task[None]] = set()
         self._pulse = Pulse()
