@@ -106,7 +106,9 @@ def measure(run: Run, declarer: Declarer, report: Report, given: argparse.Namesp
         return served if is_up else None
 
     def cycle(served: Served | None) -> None:
-        for rung in given.rungs if served else ():
+        if served is None:
+            return
+        for rung in given.rungs:
             run.cycles(f"{served.name} {rung}", served, rung, given.cycles)
             report.save()
 
@@ -120,7 +122,9 @@ def measure(run: Run, declarer: Declarer, report: Report, given: argparse.Namesp
         cycle(up(small))
         declarer.drop(small.name)
     second = up(replace(big, name="big-b")) if first and "swap" in given.stages else None
-    for rung in given.rungs if first and second else ():
+    if first is None or second is None:
+        return
+    for rung in given.rungs:
         run.swaps(f"swap {rung}", (first, second), rung, given.swaps)
         report.save()
 
