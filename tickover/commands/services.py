@@ -63,7 +63,7 @@ def find_service(session: Session, stack: str | None, name: str | None) -> Servi
     return Service(name, f"{name}-{chosen}", urls[name].rstrip("/"), str(models.get(name, name)))
 
 
-_RUNGS = {"freeze": "frozen", "sleep": "asleep"}
+_RUNGS = {"freeze": "frozen", "sleep": "asleep", "checkpoint": "checkpointed"}
 
 
 def ps(session: Session, *, everything: bool, as_json: bool) -> int:
@@ -94,14 +94,14 @@ def _instance_row(instance: Mapping[str, Any], now_ns: int) -> tuple[str, ...]:
         str(instance["instance_id"]),
         f"{instance['function']}:{instance['qualifier']}",
         str(instance["version_id"]),
-        _state_text(instance),
+        state_text(instance),
         str(instance["in_flight"]),
         str(instance["pid"] or "-"),
         age,
     )
 
 
-def _state_text(instance: Mapping[str, Any]) -> str:
+def state_text(instance: Mapping[str, Any]) -> str:
     """``idle (asleep)``: how far down the idle ladder it is; else its state."""
     state, rung = str(instance["state"]), _RUNGS.get(str(instance.get("rung", "")))
     return f"{state} ({rung})" if state == "idle" and rung else state
