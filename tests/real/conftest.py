@@ -6,6 +6,24 @@ import pytest
 
 from tests.support.real_pulumi import Workspace, cli_binary
 
+RACED = pytest.StashKey[list[tuple[str, list[str]]]]()
+
+
+def pytest_configure(config):
+    config.stash[RACED] = []
+
+
+@pytest.fixture
+def raced(request):
+    """What differed the first time and was tried again; told at the end."""
+    return request.config.stash[RACED]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for case, found in config.stash[RACED]:
+        terminalreporter.section(f"{case} differed the first time")
+        terminalreporter.write_line("\n".join(found))
+
 
 @pytest.fixture(autouse=True)
 def _needs_the_cli():
