@@ -270,7 +270,7 @@ class Exchange:
         if self._timer is not None:
             return
         try:
-            seconds = self._context.registry.resolve(lease.function_name, lease.qualifier).spec.timeout
+            seconds = self._context.registry.version(lease.function_name, lease.version_id).timeout
         except Missing:
             seconds = None  # deleted while the request waited: the instance drains, the request may end
         if seconds is not None:
