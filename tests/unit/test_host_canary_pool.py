@@ -172,6 +172,29 @@ def test_a_canary_that_dies_gives_who_waits_to_the_other_version(on_bench):
     on_bench(scenario, *two(0.5))
 
 
+def test_a_canary_whose_health_check_fails_gets_nobody_until_it_passes(on_bench):
+    async def scenario(bench):
+        held = [await bench.acquire() for _ in range(4)]
+        waiters = [bench.waiting() for _ in range(4)]
+        await settle()
+        (canary,) = [i for i in bench.pool._roster.instances.values() if i.version_id == "2"]
+        canary.is_unhealthy = True
+        bench.pool._judged(canary)
+        for lease in held:
+            if lease.version_id == "1":
+                bench.pool.release(lease)
+        assert [version for _, version in await finished(bench, waiters)] == ["1"] * 4
+        for lease in held:
+            if lease.version_id == "2":
+                bench.pool.release(lease)
+        assert await served(bench, 10) == {"1": 10}
+        canary.is_unhealthy = False
+        bench.pool._judged(canary)
+        assert await served(bench, 10) == {"1": 5, "2": 5}
+
+    on_bench(scenario, *two(0.5))
+
+
 def test_a_canary_that_cannot_start_harms_nobody_and_is_told(on_bench):
     async def scenario(bench):
         bench.healthy.start_trouble = "no model here"

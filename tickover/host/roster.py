@@ -76,7 +76,10 @@ class Roster:
         """Whether somebody can serve its requests. A former revision does so until a new one can, but never
         under the name of a canary: that would be another version than the one that was asked for."""
         revision = self.revision(key)
-        return any(i.state in UP and (i.revision == revision or not key.is_canary) for i in self.of(key))
+        return any(
+            i.state in UP and not i.is_unhealthy and (i.revision == revision or not key.is_canary)
+            for i in self.of(key)
+        )
 
     def revision(self, key: PoolKey) -> str:
         """The wanted revision; empty if no pool is wanted."""
