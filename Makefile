@@ -83,6 +83,9 @@ bench-engine: setup-dev ## measure the engine against the real CLI and Terraform
 bench-gpu: setup-dev ## measure idling and waking on an NVIDIA card (ARGS=--stand-in rehearses it without one)
 	@$(BIN)/python bench/gpu_idle.py $(ARGS)
 
+bench-front-door: setup-dev ## measure the front door beside nginx and HAProxy (two cores; names the packages it lacks)
+	@$(BIN)/python bench/front_door.py $(ARGS)
+
 lock: ## resolve both lock files anew (needs uv)
 	@uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev -c requirements.lock -o requirements-dev.lock
