@@ -13,7 +13,7 @@ STACK ?= dev
 PORT ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine bench-gpu clean lock
+.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine bench-gpu bench-front-door clean lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
