@@ -97,6 +97,20 @@ def test_domain_routes_exact_before_longest_prefix(
         assert (decision.function_name, decision.target) == (outcome, path)
 
 
+def test_a_route_rewrites_for_its_function_only(tmp_path: Path) -> None:
+    rewrite = {"wildcardRules": [{"match": "^/api/*", "replacement": "/v1/$1"}]}
+    long = {"regexRules": [{"match": "^(.*)$", "replacement": "$1" * 20}]}
+    found = table(
+        tmp_path, ("a.test", [to_chat("/api/*", rewriteConfig=rewrite), to_chat("/x*", rewriteConfig=long)])
+    )
+    decision = found.decide(head("/api/models?x=1", "a.test"))
+    assert isinstance(decision, ToFunction)
+    assert decision.target == "/v1/models?x=1"
+    refused = found.decide(head("/x" + "y" * 1000, "a.test"))
+    assert isinstance(refused, HttpError)
+    assert refused.status == 400
+
+
 def test_methods_of_trigger_and_route(tmp_path: Path) -> None:
     routes = table(tmp_path, ("a.test", [to_chat("/*", methods=["POST"])]))
     assert isinstance(routes.decide(head("/fn/chat-dev/", method="POST")), ToFunction)

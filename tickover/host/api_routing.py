@@ -16,6 +16,7 @@ from tickover.host.api_functions import NO_CONTENT, checked, listed
 from tickover.host.auth import AuthRuleError, domain_rule, trigger_rule
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.model import LATEST
+from tickover.host.rewrites import RewriteError, compile_rewrites
 from tickover.host.store import Kind, Row
 
 # -- triggers ----------------------------------------------------------------------------------------------
@@ -127,8 +128,10 @@ def _checked_domain(context: ApiContext, name: str, wire: Mapping[str, Any]) -> 
     except AuthRuleError as err:
         raise invalid(f"authConfig: {err}") from err
     for index, route in enumerate((body.get("routeConfig") or {}).get("routes") or ()):
-        if route.get("rewriteConfig"):
-            raise not_supported(f"routeConfig.routes[{index}].rewriteConfig")
+        try:
+            compile_rewrites(route.get("rewriteConfig"))
+        except RewriteError as err:
+            raise invalid(f"routeConfig.routes[{index}].rewriteConfig.{err}") from err
         function_name = str(route.get("functionName") or "")
         context.registry.function(function_name)
         context.registry.resolve(function_name, route.get("qualifier") or LATEST)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tickover.host.auth import AuthRule, domain_rule, trigger_rule
-from tickover.host.http import Head, HttpError
+from tickover.host.http import MAX_PATH_BYTES, Head, HttpError
 from tickover.host.model import LATEST
 from tickover.host.registry import ObjectRegistry
+from tickover.host.rewrites import Rewrites, compile_rewrites
 from tickover.host.store import Kind
 
 API_PREFIX = "/2023-03-30"
@@ -56,6 +57,7 @@ class PathRoute:
     function_name: str
     qualifier: str
     methods: frozenset[str]
+    rewrites: Rewrites | None = None
 
     def matches(self, path: str) -> bool:
         return path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path
@@ -110,7 +112,10 @@ class RouteTable:
         route = next((r for r in fitting if not r.methods or head.method in r.methods), None)
         if route is None:
             return HttpError(405, "MethodNotAllowed", f"no route for {head.path} takes {head.method}")
-        return self._to_function(head, route.function_name, route.qualifier, head.target, domain.auth)
+        target = head.target if route.rewrites is None else route.rewrites.apply(head.target)
+        if len(target) > MAX_PATH_BYTES:
+            return HttpError(400, "InvalidArgument", f"the rewritten path exceeds {MAX_PATH_BYTES} bytes")
+        return self._to_function(head, route.function_name, route.qualifier, target, domain.auth)
 
     def _by_path(self, head: Head) -> Decision:
         name, _, rest = head.path[len(FUNCTION_PREFIX) :].partition("/")
@@ -171,6 +176,7 @@ def _domain_route(body: dict[str, Any]) -> DomainRoute:
             function_name=route.get("functionName") or "",
             qualifier=route.get("qualifier") or LATEST,
             methods=frozenset(route.get("methods") or ()),
+            rewrites=compile_rewrites(route.get("rewriteConfig")),
         )
         for route in routes
     )
