@@ -145,7 +145,16 @@ def test_bearer_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "config"),
-    [("jwt", "{}"), ("bearer", None), ("bearer", "no json"), ("bearer", '{"tokens": []}'), ("bearer", "[]")],
+    [
+        ("jwt", "{}"),
+        ("basic", None),
+        ("basic", "{}"),
+        ("basic", '{"users": [{"username": "a"}]}'),
+        ("bearer", None),
+        ("bearer", "no json"),
+        ("bearer", '{"tokens": []}'),
+        ("bearer", "[]"),
+    ],
 )
 def test_auth_that_cannot_be_checked_is_refused(kind: str, config: str | None) -> None:
     with pytest.raises(AuthRuleError):

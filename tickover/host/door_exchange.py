@@ -8,6 +8,7 @@ an answer was seen and its whole body is still held. Never: parses bytes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,10 +98,12 @@ class Exchange:
                 self._fail(decision)
                 return
             case ToFunction():
-                refusal = check_caller(decision.auth, self.head.header(b"authorization"))
-                if refusal is not None:
-                    self._fail(refusal)
+                checked = check_caller(decision.auth, self.head, time.time())
+                if isinstance(checked, HttpError):
+                    self._fail(checked)
                     return
+                if checked:
+                    self.head = self.head.told(checked)
                 self._wants_whole = decision.auth.kind is AuthKind.FUNCTION
             case ToApi() | ToAdmin():
                 self._wants_whole = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -74,6 +74,12 @@ class Head:
             return value.partition("]")[0] + "]"
         return value.partition(":")[0]
 
+    def told(self, headers: Headers) -> Head:
+        """This head with headers of the host's own, in the place of any that the caller gave them."""
+        names = {name for name, _ in headers}
+        kept = tuple(pair for pair in self.headers if pair[0] not in names)
+        return replace(self, headers=(*kept, *headers))
+
     @property
     def content_length(self) -> int | None:
         value = self.header(b"content-length")
@@ -115,6 +121,7 @@ class HttpError(Exception):
     code: str
     message: str
     retry_after_seconds: int | None = None
+    headers: Headers = ()
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.message}"
@@ -131,7 +138,7 @@ def json_response(value: Any, status: int = 200) -> Response:
 def error_response(error: HttpError, request_id: str) -> Response:
     """FC's error body: Code, Message, RequestId."""
     body = json.dumps({"Code": error.code, "Message": error.message, "RequestId": request_id}).encode()
-    headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
+    headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json"), *error.headers]
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
     return Response(error.status, body, tuple(headers))
