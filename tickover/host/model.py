@@ -165,7 +165,19 @@ class UsageRow:
     gpu_memory_mb: int
 
 
-class Pool(Protocol):
+class Leases(Protocol):
+    """Who gives requests to instances, as the front door sees it."""
+
+    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue."""
+        ...
+
+    def release(self, lease: Lease, *, failed: bool = False) -> None:
+        """The request is over (failed: the instance could not be reached or broke the connection)."""
+        ...
+
+
+class Pool(Leases, Protocol):
     """What runs. The one owner of instances and of the meter."""
 
     async def start(self) -> None:
@@ -178,14 +190,6 @@ class Pool(Protocol):
 
     def notify(self) -> None:
         """Something declared has changed: reconcile soon."""
-        ...
-
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
-        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue."""
-        ...
-
-    def release(self, lease: Lease, *, failed: bool = False) -> None:
-        """The request is over (failed: the instance could not be reached or broke the connection)."""
         ...
 
     async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:

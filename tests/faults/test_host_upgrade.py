@@ -1,0 +1,413 @@
+"""A host is replaced while it serves: nothing is lost, nothing is cut, whoever is killed on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from alibabacloud_fc20230330 import models as fc
+
+from tests.support.host_edge_server import Served
+from tickover.errors import TickoverError
+from tickover.host.auth import load_credentials
+from tickover.host.client import AdminClient, read_host_file
+from tickover.host.daemon import host_status, start_host, stop_host, upgrade_host
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = str(ROOT / "tests" / "support" / "upgrade_host.py")
+# /open?file=F streams until the file F exists; /hello answers at once.
+SERVER = """
+import http.server, os, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        if self.path.startswith("/open"):
+            end = self.path.partition("=")[2]
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            number = 0
+            while not os.path.exists(end):
+                part = b"%d\\n" % number
+                self.wfile.write(b"%x\\r\\n%s\\r\\n" % (len(part), part))
+                self.wfile.flush()
+                number += 1
+                time.sleep(0.005)
+            self.wfile.write(b"0\\r\\n\\r\\n")
+            return
+        body = b"hello"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_POST = do_GET
+    def log_message(self, *args): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come in {seconds:g} s"
+        time.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+class World:
+    """A data home with one function of two requests at a time on one instance, and its host."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.streams: list[Stream] = []
+        (self.home / "host").mkdir(parents=True)
+
+    @property
+    def port(self) -> int:
+        return int((self.home / "host" / "port").read_text())
+
+    @property
+    def pid(self) -> int:
+        facts = read_host_file(self.home)
+        return int(facts["pid"]) if facts else 0
+
+    def spawn(self, point: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """A host that comes to grief at a point."""
+        with (self.home / "host" / "host.log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, PROGRAM, point, "run", "--home", str(self.home), *arguments],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                start_new_session=True,
+            )
+        self.children.append(child)
+        return child
+
+    def start(self, point: str = "none") -> int:
+        child = self.spawn(point, "--port", "0")
+        until(lambda: self.pid == child.pid, "the host")
+        self.declare()
+        return child.pid
+
+    def declare(self) -> None:
+        url = f"http://127.0.0.1:{self.port}"
+        client = Served(
+            self.home, url, load_credentials(self.home / "host" / "credentials.json"), None
+        ).client()
+        container = fc.CustomContainerConfig(
+            image="process://local", entrypoint=[sys.executable, "-c", SERVER], command=["${port}"]
+        )
+        body = fc.CreateFunctionInput(
+            function_name="echo-dev",
+            runtime="custom-container",
+            handler="not-used",
+            cpu=1,
+            memory_size=1024,
+            disk_size=512,
+            timeout=86400,
+            instance_concurrency=2,
+            custom_container_config=container,
+            environment_variables={"TICKOVER_LINGER_SECONDS": "0.05"},
+        )
+        client.create_function(fc.CreateFunctionRequest(body=body))
+        pool = fc.PutProvisionConfigInput(
+            default_target=1, always_allocate_cpu=False, always_allocate_gpu=False
+        )
+        client.put_provision_config("echo-dev", fc.PutProvisionConfigRequest(qualifier="LATEST", body=pool))
+        trigger = fc.CreateTriggerInput(
+            trigger_name="web",
+            trigger_type="http",
+            qualifier="LATEST",
+            trigger_config=json.dumps({"authType": "anonymous", "methods": ["GET"]}),
+        )
+        client.create_trigger("echo-dev", fc.CreateTriggerRequest(body=trigger))
+        until(lambda: self.instance()["state"] in ("ready", "idle"), "the instance")
+
+    def instance(self) -> dict[str, object]:
+        found = AdminClient(self.home).instances()
+        return found[0] if found else {"state": "none"}
+
+    def hello(self, connection: http.client.HTTPConnection | None = None) -> str:
+        with contextlib.closing(self.connection()) as fresh:
+            used = connection or fresh
+            used.request("GET", "/fn/echo-dev/hello")
+            return used.getresponse().read().decode()
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+
+    def stream(self, name: str = "end") -> Stream:
+        found = Stream(self.port, self.folder / name)
+        self.streams.append(found)
+        return found
+
+    def upgrade(self, max_age: float = 60.0) -> int:
+        return upgrade_host(self.home, max_age).pid
+
+    def waiting_now(self) -> int:
+        with contextlib.closing(self.connection()) as connection:
+            token = load_credentials(self.home / "host" / "credentials.json").admin_token
+            connection.request("GET", "/_tickover/v1/metrics", headers={"Authorization": f"Bearer {token}"})
+            page = connection.getresponse().read().decode()
+        return sum(
+            float(x.split()[-1]) for x in page.splitlines() if x.startswith("tickover_requests_waiting{")
+        )
+
+    def log(self) -> str:
+        return (self.home / "host" / "host.log").read_text()
+
+    def close(self) -> None:
+        for stream in self.streams:
+            stream.close()
+        for child in self.children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGCONT)
+        stop_host(self.home)
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+
+    def meter(self) -> tuple[int, int]:
+        """(sum of all intervals, first start to last end) in ns, of a host that has stopped."""
+        with contextlib.closing(sqlite3.connect(self.home / "host" / "host.db")) as database:
+            found: tuple[int, int, int] = database.execute(
+                "SELECT SUM(end_mono_ns - start_mono_ns), MAX(end_mono_ns) - MIN(start_mono_ns), "
+                "COUNT(*) - COUNT(end_mono_ns) FROM interval"
+            ).fetchone()
+        assert found[2] == 0
+        return found[:2]
+
+
+class Stream:
+    """An answer that goes on until it is told to end."""
+
+    def __init__(self, port: int, end: Path) -> None:
+        self._end = end
+        end.unlink(missing_ok=True)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self._connection.request("GET", f"/fn/echo-dev/open?file={end}")
+        self._answer = self._connection.getresponse()
+        self.lines = 0
+
+    def flows(self, count: int = 3) -> None:
+        """So many lines more come, each in its turn."""
+        for _ in range(count):
+            assert self._answer.readline() == b"%d\n" % self.lines
+            self.lines += 1
+
+    def ends(self) -> None:
+        """Told to, it ends whole."""
+        self._end.write_text("")
+        for line in self._answer.read().splitlines():
+            assert line == b"%d" % self.lines
+            self.lines += 1
+
+    def close(self) -> None:
+        self._end.write_text("")
+        self._connection.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Load:
+    """Callers that ask one thing after the other, on fresh and on kept connections in turns."""
+
+    def __init__(self, world: World, callers: int = 2) -> None:
+        self.answers: list[float] = []
+        self.lost: list[str] = []
+        self._world = world
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self) -> None:
+        kept = self._world.connection()
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            began = time.monotonic()
+            try:
+                answer = self._world.hello(kept if number % 4 else None)
+            except (OSError, http.client.HTTPException) as error:
+                answer = repr(error)
+            if answer == "hello":
+                self.answers.append(time.monotonic() - began)
+            else:
+                self.lost.append(answer)
+            time.sleep(0.002)
+        kept.close()
+
+
+def test_nothing_is_lost_and_nothing_is_cut(world: World) -> None:
+    """A stream, a kept connection and callers, over two hand-overs; each request is counted once."""
+    first = world.start()
+    kept = world.connection()
+    stream = world.stream()
+    stream.flows()
+    assert world.hello(kept) == "hello"
+    before = AdminClient(world.home).usage()["calls"]["echo-dev"]
+    with Load(world) as load:
+        second = world.upgrade()
+        stream.flows()
+        third = world.upgrade()
+        stream.flows()
+    assert load.lost == []
+    assert len({first, second, third, world.pid}) == 3
+    assert world.hello(kept) == "hello"  # its connection went along
+    time.sleep(0.2)  # the instance would be frozen by now if nobody knew of the stream
+    stream.flows()
+    assert (world.instance()["state"], world.instance()["in_flight"]) == ("busy", 1)
+    status = AdminClient(world.home).status()
+    assert [one["requests"] for one in status["former_hosts"]] == [1]
+    assert not is_gone(first)
+    until(lambda: is_gone(second), "the end of a former host that has nothing open")
+    stream.ends()
+    kept.close()
+    until(lambda: is_gone(first), "the end of the first host")
+    until(lambda: world.instance()["state"] == "idle", "idle")
+    assert AdminClient(world.home).usage()["calls"]["echo-dev"] == before + len(load.answers) + 2
+    stop_host(world.home)
+    total, span = world.meter()
+    assert total == span
+
+
+def test_who_waits_keeps_waiting_and_no_instance_gets_too_many(world: World) -> None:
+    world.start()
+    one, two = world.stream("one"), world.stream("two")
+    answers: list[str] = []
+    waiting = threading.Thread(target=lambda: answers.append(world.hello()))
+    waiting.start()
+    until(lambda: world.waiting_now() == 1, "the request in the queue")
+    world.upgrade()
+    assert world.waiting_now() == 1
+    assert world.instance()["in_flight"] == 2
+    one.flows()
+    two.flows()
+    assert answers == []
+    one.ends()
+    waiting.join(10)
+    assert answers == ["hello"]
+    two.ends()
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["kill:sent:take_over", "kill:heard:offer", "kill:sent:taken", "kill:heard:go", "stop:heard:offer"],
+)
+def test_a_successor_that_dies_or_hangs_leaves_the_former_host(world: World, point: str) -> None:
+    first = world.start()
+    stream = world.stream()
+    with Load(world) as load:
+        child = world.spawn(point, "--take-over")
+        child.wait(20)
+        if not point.startswith("kill:sent:take_over"):  # which may end before anything was let go
+            until(lambda: "this host goes on" in world.log(), "the former host")
+        stream.flows()
+        answered = len(load.answers)
+        until(lambda: len(load.answers) > answered + 5, "answers")
+    assert load.lost == []
+    assert world.pid == first
+    assert world.instance()["in_flight"] == 1
+    world.upgrade()  # and nothing stands in the way of the next one
+    stream.flows()
+    stream.ends()
+    until(lambda: is_gone(first), "the end of the former host")
+
+
+@pytest.mark.parametrize("point", ["kill:sent:offer", "kill:heard:taken", "kill:sent:go"])
+def test_a_former_host_that_dies_is_succeeded_all_the_same(world: World, point: str) -> None:
+    first = world.start(point)
+    stream = world.stream()
+    second = world.upgrade()
+    assert is_gone(first)
+    assert world.pid == second
+    assert world.hello() == "hello"
+    until(lambda: world.instance()["state"] == "idle", "the end of counting what nobody has")
+    assert stream.lines == 0
+
+
+def test_a_former_host_that_is_killed_later_is_no_longer_counted(world: World) -> None:
+    first = world.start()
+    world.stream()
+    world.upgrade()
+    assert world.instance()["in_flight"] == 1
+    os.kill(first, signal.SIGKILL)
+    until(lambda: world.instance()["state"] == "idle", "idle")
+
+
+def test_streams_outlive_the_successor_and_are_counted_by_the_next(world: World) -> None:
+    world.start()
+    stream = world.stream()
+    second = world.upgrade()
+    os.kill(second, signal.SIGKILL)
+    until(lambda: is_gone(second), "its end")
+    start_host(world.home)
+    until(lambda: world.instance().get("in_flight") == 1, "the request of the first host")
+    time.sleep(0.2)
+    stream.flows()
+    assert world.hello() == "hello"
+    stream.ends()
+    until(lambda: world.instance()["state"] == "idle", "idle")
+
+
+def test_a_stream_older_than_a_former_host_may_be_is_cut_and_said(world: World) -> None:
+    first = world.start()
+    stream = world.stream()
+    world.upgrade(max_age=0.3)
+    with pytest.raises(http.client.IncompleteRead):
+        stream._answer.read()
+    until(lambda: is_gone(first), "the end of the former host")
+    assert "older than a former host may be" in world.log()
+
+
+def test_what_cannot_be_replaced_is_said(world: World) -> None:
+    with pytest.raises(TickoverError) as caught:
+        world.upgrade()
+    assert caught.value.code == "host-not-running"
+    first = world.start()
+    mode = (world.home / "host" / "control.sock").stat().st_mode
+    assert mode & 0o777 == 0o600
+    (world.home / "host" / "control.sock").unlink()
+    with pytest.raises(TickoverError) as caught:
+        world.upgrade()
+    assert caught.value.code == "host-not-upgraded"
+    assert host_status(world.home) is not None
+    assert world.pid == first
+    assert world.hello() == "hello"
