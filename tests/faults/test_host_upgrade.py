@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from alibabacloud_fc20230330 import models as fc
+from alibabacloud_fc20230330.client import Client
 
 from tests.support.host_edge_server import Served
 from tickover.errors import TickoverError
@@ -45,6 +47,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 number += 1
                 time.sleep(0.005)
             self.wfile.write(b"0\\r\\n\\r\\n")
+            return
+        if self.path.startswith("/ws"):
+            self.send_response(101)
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Connection", "Upgrade")
+            self.end_headers()
+            self.close_connection = True
+            while said := self.connection.recv(100):
+                self.connection.sendall(said.upper())
             return
         body = b"hello"
         self.send_response(200)
@@ -79,6 +90,7 @@ class World:
         self.home = folder / "home"
         self.children: list[subprocess.Popen[bytes]] = []
         self.streams: list[Stream] = []
+        self.tunnels: list[Tunnel] = []
         (self.home / "host").mkdir(parents=True)
 
     @property
@@ -109,11 +121,17 @@ class World:
         self.declare()
         return child.pid
 
+    def client(self) -> Client:
+        credentials = load_credentials(self.home / "host" / "credentials.json")
+        return Served(self.home, f"http://127.0.0.1:{self.port}", credentials, None).client()
+
+    def deploy(self, text: str) -> None:
+        """A new revision."""
+        body = fc.UpdateFunctionInput(environment_variables={"TICKOVER_LINGER_SECONDS": "0.05", "TEXT": text})
+        self.client().update_function("echo-dev", fc.UpdateFunctionRequest(body=body))
+
     def declare(self) -> None:
-        url = f"http://127.0.0.1:{self.port}"
-        client = Served(
-            self.home, url, load_credentials(self.home / "host" / "credentials.json"), None
-        ).client()
+        client = self.client()
         container = fc.CustomContainerConfig(
             image="process://local", entrypoint=[sys.executable, "-c", SERVER], command=["${port}"]
         )
@@ -153,6 +171,19 @@ class World:
             used.request("GET", "/fn/echo-dev/hello")
             return used.getresponse().read().decode()
 
+    def answered_by(self) -> str:
+        """The instance that answers."""
+        with contextlib.closing(self.connection()) as connection:
+            connection.request("GET", "/fn/echo-dev/hello")
+            answer = connection.getresponse()
+            answer.read()
+            return answer.getheader("x-fc-instance-id") or ""
+
+    def tunnel(self) -> Tunnel:
+        found = Tunnel(self.port)
+        self.tunnels.append(found)
+        return found
+
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
@@ -177,8 +208,8 @@ class World:
         return (self.home / "host" / "host.log").read_text()
 
     def close(self) -> None:
-        for stream in self.streams:
-            stream.close()
+        for open_one in (*self.streams, *self.tunnels):
+            open_one.close()
         for child in self.children:
             if child.poll() is None:
                 child.send_signal(signal.SIGCONT)
@@ -226,6 +257,32 @@ class Stream:
     def close(self) -> None:
         self._end.write_text("")
         self._connection.close()
+
+
+class Tunnel:
+    """A connection that has switched protocols, as a WebSocket does."""
+
+    def __init__(self, port: int) -> None:
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._sock.sendall(
+            b"GET /fn/echo-dev/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self._sock.recv(1)
+        assert b" 101 " in head
+
+    def echo(self, said: bytes) -> bytes:
+        self._sock.sendall(said)
+        found = b""
+        while len(found) < len(said):
+            part = self._sock.recv(100)
+            assert part, "it was cut"
+            found += part
+        return found
+
+    def close(self) -> None:
+        self._sock.close()
 
 
 @pytest.fixture
@@ -308,6 +365,28 @@ def test_nothing_is_lost_and_nothing_is_cut(world: World) -> None:
     assert total == span
 
 
+def test_long_connections_outlive_a_deploy_and_an_upgrade(world: World) -> None:
+    """The new revision takes what is new; the former instance drains, counted by another host."""
+    first = world.start()
+    stream, tunnel = world.stream(), world.tunnel()
+    former = world.instance()["instance_id"]
+    world.deploy("second")
+    until(lambda: world.answered_by() not in ("", former), "answers of the new instance")
+    assert {v["instance_id"]: v["state"] for v in AdminClient(world.home).instances()}[former] == "draining"
+    world.upgrade()
+    stream.flows()
+    assert tunnel.echo(b"hello") == b"HELLO"
+    assert world.answered_by() != former
+    (drains,) = (v for v in AdminClient(world.home).instances() if v["instance_id"] == former)
+    assert (drains["state"], drains["in_flight"]) == ("draining", 2)
+    stream.ends()
+    time.sleep(0.1)
+    assert tunnel.echo(b"more") == b"MORE"
+    tunnel.close()
+    until(lambda: len(AdminClient(world.home).instances()) == 1, "the end of the former instance")
+    until(lambda: is_gone(first), "the end of the former host")
+
+
 def test_who_waits_keeps_waiting_and_no_instance_gets_too_many(world: World) -> None:
     world.start()
     one, two = world.stream("one"), world.stream("two")
@@ -332,7 +411,7 @@ def test_who_waits_keeps_waiting_and_no_instance_gets_too_many(world: World) -> 
     ["kill:sent:take_over", "kill:heard:offer", "kill:sent:taken", "kill:heard:go", "stop:heard:offer"],
 )
 def test_a_successor_that_dies_or_hangs_leaves_the_former_host(world: World, point: str) -> None:
-    first = world.start()
+    first = world.start("hurried" if point.startswith("stop") else "none")
     stream = world.stream()
     with Load(world) as load:
         child = world.spawn(point, "--take-over")

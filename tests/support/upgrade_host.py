@@ -1,6 +1,7 @@
-"""A host that comes to grief at a step of a hand-over: ``upgrade_host.py HOW:WHEN:WORD run …``
+"""A host that comes to grief at a step of a hand-over: ``upgrade_host.py HOW:WHEN:WORD run …``.
 
 HOW: kill or stop (SIGSTOP). WHEN: sent or heard. WORD: the message of the hand-over at which it happens.
+``none`` instead: a host as any other; ``hurried``: one that waits but a second for its successor.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def arm(how: str, when: str, word: str) -> None:
 
 if __name__ == "__main__":
     point = sys.argv[1]
-    if point != "none":
+    if point == "hurried":
+        succession.TAKE_SECONDS = 1.0  # type: ignore[misc]
+        succession.END_SECONDS = 0.5  # type: ignore[misc]
+    elif point != "none":
         arm(*point.split(":"))
-    succession.TAKE_SECONDS = 1.0  # type: ignore[misc]
-    succession.END_SECONDS = 0.5  # type: ignore[misc]
     sys.exit(main.main(sys.argv[2:]))
