@@ -23,9 +23,9 @@ from typing import Any
 
 from tickover.errors import Exit, TickoverError, error_from_json
 from tickover.host.client import AdminClient, host_not_running, read_host_file
+from tickover.host.folder import open_lock, prepare, unwritable
 from tickover.host.main import parse_nas
 from tickover.host.ports import check_listen
-from tickover.host.server import HostSettings, open_lock, prepare, unwritable
 from tickover.paths import host_dir
 
 START_SECONDS = 60.0
@@ -65,7 +65,7 @@ def start_host(
     if running is not None:
         return _running_as(running, port)
     check_listen(listen_host, allow_remote=allow_remote)
-    prepare(HostSettings(home))
+    prepare(home)
     command = [
         sys.executable,
         "-m",
@@ -148,7 +148,8 @@ def host_status(home: Path) -> HostInfo | None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         facts = read_host_file(home)
-        if facts is not None and facts.get("pid") == pid:
+        # One that has ended may still be named while the host that it took over from lets go of the lock.
+        if facts is not None and facts.get("pid") == pid and _is_alive(pid):
             return _info(facts, already_running=True)
         holder = host_holder(home)
         if holder is None:

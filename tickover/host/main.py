@@ -24,6 +24,7 @@ import structlog
 import uvloop
 
 from tickover.errors import ConfigError, Exit, TickoverError, render
+from tickover.host.folder import prepare, single_host, unwritable
 from tickover.host.ports import Bound, bind, check_listen
 from tickover.host.server import (
     Host,
@@ -31,9 +32,6 @@ from tickover.host.server import (
     HostSettings,
     PoolNeeds,
     host_version,
-    prepare,
-    single_host,
-    unwritable,
 )
 from tickover.host.store import database_error
 from tickover.host.succession import MAX_AGE_SECONDS, ask_for
@@ -47,7 +45,7 @@ Announce = Callable[[dict[str, Any]], None]
 def run_host(settings: HostSettings, announce: Announce) -> None:
     """Serve until a signal or the admin API ends it. Raises TickoverError when it cannot start."""
     check_listen(settings.listen_host, allow_remote=settings.allow_remote)
-    prepare(settings)
+    prepare(settings.home)
     with single_host(settings.directory) as lock:
         bound = bind(settings.listen_host, settings.port, settings.directory / "port")
         try:

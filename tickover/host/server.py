@@ -1,28 +1,24 @@
 """The host, put together: store, registry, pool, APIs and front door of one data folder.
 
-Owns: the order in which they start and stop, the lock on the data folder, host.json. Promises: one host
-per data folder; host.json exists exactly while the host answers. Never: parses arguments, forks.
+Owns: the order in which they start and stop, host.json. Promises: host.json exists exactly while the host
+answers. Never: parses arguments, forks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import fcntl
 import importlib.metadata
 import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import structlog
 
-from tickover.errors import Exit, TickoverError
+from tickover.errors import TickoverError
 from tickover.host.admin import Admin, AdminContext
 from tickover.host.api import Api
 from tickover.host.api_context import ApiContext, wire_time
@@ -31,6 +27,7 @@ from tickover.host.control import Control
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
+from tickover.host.folder import sign
 from tickover.host.handover import NOBODY, Former
 from tickover.host.hooks import Account
 from tickover.host.http import HttpError, Response
@@ -47,7 +44,6 @@ from tickover.paths import host_dir, nas_dir
 log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 10.0
-LOCK_SECONDS = 0.5
 
 
 class HostPool(Pool, Protocol):
@@ -116,85 +112,6 @@ def host_version() -> str:
         return "source"
 
 
-def prepare(settings: HostSettings) -> None:
-    """Make the data folders, or say why that cannot be."""
-    try:
-        settings.directory.mkdir(parents=True, exist_ok=True)
-        (settings.directory / "logs").mkdir(exist_ok=True)
-        nas_dir(settings.home).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=settings.directory) as probe:
-            probe.write(b"x" * 4096)
-            probe.flush()
-    except OSError as err:
-        raise unwritable(settings.directory, err) from err
-
-
-def unwritable(path: Path, err: OSError) -> TickoverError:
-    """A data folder that cannot be used, as a person can act on it."""
-    if err.errno == errno.ENOSPC:
-        return TickoverError(
-            "disk-full",
-            "No space left on disk",
-            f"Writing in {path} failed: {err.strerror}.",
-            hint=f"df -h {path}    # free some space, then try again",
-            exit_code=Exit.RESOURCE,
-        )
-    return TickoverError(
-        "data-dir-unwritable",
-        "Host data folder cannot be written",
-        f"Writing in {path} failed: {err.strerror or err}.",
-        hint=f"ls -ld {path}    # give yourself write access, or set TICKOVER_HOME",
-        exit_code=Exit.RESOURCE,
-    )
-
-
-@contextlib.contextmanager
-def single_host(directory: Path) -> Iterator[IO[str]]:
-    """Hold the lock of a data folder, or say who holds it."""
-    lock = open_lock(directory)
-    try:
-        if not _locked(lock):
-            raise TickoverError(
-                "host-running",
-                "Host is running already",
-                f"Process {lock.read().strip() or 'unknown'} serves {directory}.",
-                hint="tickover host status",
-            )
-        sign(lock)
-        yield lock
-    finally:
-        lock.close()
-
-
-def sign(lock: IO[str]) -> None:
-    """Write into a lock that is held who holds it."""
-    lock.seek(0)
-    lock.truncate()
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-
-
-def _locked(lock: IO[str]) -> bool:
-    """Take the lock; somebody who only looks whether a host runs holds it for an instant."""
-    end = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.01)
-
-
-def open_lock(directory: Path) -> IO[str]:
-    """The lock file, opened for reading and writing, created if need be."""
-    try:
-        return os.fdopen(os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
-    except OSError as err:
-        raise unwritable(directory, err) from err
-
-
 @dataclass(frozen=True, slots=True)
 class Core:
     """What acts on the instances and the database; one process at a time has one."""
@@ -252,11 +169,11 @@ class Host:
             await self._door.open(self._bound.sock.dup())
             facts = self._sign()
             log.info("ready", url=self.url, note=self._bound.note)
-            ready(facts)
             if self._control is not None:
                 self._control.open()
             if inherited is not None:
                 inherited.serves()
+            ready(facts)
             await self._stop.wait()
             log.info("stopping", keep_instances=self._keep_instances)
         finally:
