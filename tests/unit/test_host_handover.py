@@ -189,7 +189,7 @@ class Owner:
         self.leaves = leaves
         self.ended: list[tuple[Lease, bool]] = []
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
         if self.leaves is not None:
             self.leaves.hold()
             raise HandedOver
@@ -197,6 +197,9 @@ class Owner:
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         self.ended.append((lease, failed))
+
+    def log_path(self, instance_id: str) -> str | None:
+        return None
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -237,7 +240,7 @@ def test_what_ends_while_it_is_undecided_is_told_to_the_next_owner_once() -> Non
 
 def test_a_refusal_is_not_asked_again() -> None:
     class Refusing(Owner):
-        async def acquire(self, function_name: str, qualifier: str) -> Lease:
+        async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
             raise Refused(429, "ResourceExhausted", "full", 1)
 
     async def scenario() -> None:

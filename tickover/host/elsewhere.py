@@ -31,6 +31,7 @@ ANSWER_SECONDS: Final = 75.0  # longer than the owner itself lets anybody wait
 class _Ask:
     function_name: str
     qualifier: str
+    session: str = field(repr=False)
     granted: asyncio.Future[Lease] = field(repr=False)
 
 
@@ -48,9 +49,9 @@ class Elsewhere:
         self._is_closed = False
         self._serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
         number = next(self._next)
-        ask = _Ask(function_name, qualifier, asyncio.get_running_loop().create_future())
+        ask = _Ask(function_name, qualifier, session, asyncio.get_running_loop().create_future())
         self._asks[number] = ask
         self._say_ask(number, ask)
         try:
@@ -72,6 +73,10 @@ class Elsewhere:
         number, _ = self._numbers.pop(id(lease), (None, lease))
         if number is not None:
             self._say({"do": "release", "number": number, "failed": failed})
+
+    def log_path(self, instance_id: str) -> str | None:
+        path = self._folder / "logs" / f"{instance_id}.log"
+        return str(path) if path.is_file() else None
 
     async def serving(self) -> None:
         """Wait until the new owner says that it serves. Raises LineEnded."""
@@ -163,9 +168,8 @@ class Elsewhere:
             self._say_ask(number, ask)
 
     def _say_ask(self, number: int, ask: _Ask) -> None:
-        self._say(
-            {"do": "acquire", "number": number, "function": ask.function_name, "qualifier": ask.qualifier}
-        )
+        wanted = {"function": ask.function_name, "qualifier": ask.qualifier, "session": ask.session}
+        self._say({"do": "acquire", "number": number, **wanted})
 
     def _say(self, message: Message) -> None:
         if self._line is not None:

@@ -62,7 +62,8 @@ class Guest:
         number = int(message.get("number", 0))
         match message["do"]:
             case "acquire":
-                work = self._ask(number, str(message["function"]), str(message["qualifier"]))
+                wanted = (str(message[name]) for name in ("function", "qualifier", "session"))
+                work = self._ask(number, *wanted)
                 self._asks[number] = asyncio.get_running_loop().create_task(work)
             case "leave":
                 self._leave(number)
@@ -90,9 +91,9 @@ class Guest:
         for number in set(self.leases) - set(numbers):
             self._desk.release(self.leases.pop(number))
 
-    async def _ask(self, number: int, function_name: str, qualifier: str) -> None:
+    async def _ask(self, number: int, function_name: str, qualifier: str, session: str) -> None:
         try:
-            lease = await self._desk.acquire(function_name, qualifier)
+            lease = await self._desk.acquire(function_name, qualifier, session=session)
         except Refused as refused:
             answer: dict[str, Any] = {"do": "refused", "number": number, "status": refused.status}
             answer |= {"code": refused.code, "message": refused.message}

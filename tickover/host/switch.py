@@ -21,11 +21,11 @@ class Switch:
         self._ended: list[tuple[Lease, bool]] = []
         self._decided = asyncio.Event()
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
         while True:
             owner = await self.owner()
             try:
-                return await owner.acquire(function_name, qualifier)
+                return await owner.acquire(function_name, qualifier, session=session)
             except HandedOver:
                 continue
 
@@ -40,6 +40,9 @@ class Switch:
             self._ended.append((lease, failed))
         else:
             self._owner.release(lease, failed=failed)
+
+    def log_path(self, instance_id: str) -> str | None:
+        return self._owner.log_path(instance_id) if self._owner is not None else None
 
     def hold(self) -> None:
         """Nobody is asked until it is decided who."""
