@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import jwt
 
-from tests.support.host_edge_fakes import FakePool, ask, echo, instance, open_door, registry_with, run
+from tests.support.host_edge_fakes import (
+    FakePool,
+    ask,
+    echo,
+    instance,
+    open_door,
+    read_head,
+    registry_with,
+    run,
+)
 from tickover.host.registry import ObjectRegistry
 from tickover.host.store import Kind, Row
 
@@ -54,5 +64,37 @@ def test_basic_asks_for_a_password(tmp_path: Path) -> None:
             assert (first.split()[1], headers["www-authenticate"][:5]) == ("401", "Basic")
             first, _, _ = await ask(port, request("Authorization: Basic dTpw"))
             assert first == "HTTP/1.1 200 OK"
+
+    run(scenario)
+
+
+def test_a_browser_is_told_by_the_host_and_on_errors_too(tmp_path: Path) -> None:
+    cors = {"allowOrigins": ["https://web.test"], "allowMethods": ["POST"], "maxAge": 60}
+    routes = {"routes": [{"path": "/v1/*", "functionName": "chat-dev", "methods": ["POST"]}]}
+    users = {"authType": "basic", "authInfo": {"users": [{"username": "u", "password": "p"}]}}
+    origin = "Origin: https://web.test"
+
+    async def theirs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\ncontent-length: 0\r\n\r\n")
+
+    async def scenario() -> None:
+        registry = declared(tmp_path, corsConfig=cors, routeConfig=routes, authConfig=users)
+        async with instance(theirs) as up, open_door(FakePool([up]), registry) as port:
+            wanted = "Access-Control-Request-Method: POST"
+            first, headers, _ = await ask(port, request(origin, wanted, line="OPTIONS /v1/x"))
+            assert (first.split()[1], headers["access-control-max-age"]) == ("204", "60")
+            assert headers["access-control-allow-origin"] == "https://web.test"
+            for line, status in (("POST /v1/x", "401"), ("POST /else", "404"), ("GET /v1/x", "405")):
+                first, headers, _ = await ask(port, request(origin, line=line))
+                assert first.split()[1] == status
+                assert headers["access-control-allow-origin"] == "https://web.test"
+            sent = request(origin, "Authorization: Basic dTpw", "Content-Length: 0", line="POST /v1/x")
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            raw = await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            assert raw.lower().count(b"access-control-allow-origin") == 1
+            assert b"access-control-allow-origin: https://web.test" in raw
 
     run(scenario)

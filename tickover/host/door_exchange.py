@@ -83,6 +83,7 @@ class Exchange:
         self._resend = _Sent("", False, False, False)
         self._retried = False
         self._done = False
+        self._cors: Headers = ()
 
     # -- fed by the connection -------------------------------------------------------------------------
 
@@ -92,7 +93,18 @@ class Exchange:
         if self._error is not None:
             self._fail(self._error)
             return
-        decision = self._context.routes().decide(self.head)
+        routes = self._context.routes()
+        cors = routes.cors(self.head)
+        if cors is not None:
+            self._cors = cors.headers(self.head)
+            match cors.preflight(self.head):
+                case HttpError() as refusal:
+                    self._fail(refusal)
+                    return
+                case Response() as answer:
+                    self._answer(answer)
+                    return
+        decision = routes.decide(self.head)
         match decision:
             case HttpError():
                 self._fail(decision)
@@ -263,6 +275,7 @@ class Exchange:
         self._start_timer(lease)
         relay = Relay(self, self._caller, self.head, lease, upstream, self.request_id)
         relay.is_event = event
+        relay.cors = self._cors
         relay.log_mark = self._log_mark(lease) if self._wants_log else None
         self._relay = relay
         self._resend = _Sent(target, whole, event, upstream.used)
@@ -377,7 +390,7 @@ class Exchange:
         keep_alive = (
             self._is_complete and not wants_close and self.head.version != "1.0" and self._error is None
         )
-        extra = ((b"X-Fc-Request-Id", self.request_id.encode()),)
+        extra = ((b"X-Fc-Request-Id", self.request_id.encode()), *self._cors)
         is_head = self.head.method == "HEAD"
         self._caller.write(render(response, keep_alive=keep_alive, head_only=is_head, extra=extra))
         self._finish(keep_alive=keep_alive)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tickover.host.cors import without_cors
 from tickover.host.door_upstream import UpstreamConnection, UpstreamPool
 from tickover.host.http import Head, Headers, HttpError, relayed_head, upstream_head
 from tickover.host.logtail import LogMark
@@ -66,6 +67,7 @@ class Relay:
         self._done = False
         self._keep_alive = True
         self.is_event = False
+        self.cors: Headers = ()  # what a browser is told, in the place of what the instance says
         self.log_mark: LogMark | None = None  # of a caller who wants the log of the call
 
     # -- towards the instance --------------------------------------------------------------------------
@@ -125,6 +127,9 @@ class Relay:
             return
         self._answered = True
         extra: list[tuple[bytes, bytes]] = list(answer_headers(self._request_id, self._lease))
+        if self.cors:
+            headers = without_cors(headers)
+            extra.extend(self.cors)
         if self.is_event and status >= 400:
             extra.append((b"x-fc-error-type", b"UnhandledInvocationError"))
             status, reason = 200, b""

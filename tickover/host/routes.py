@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tickover.host.auth import AuthRule, domain_rule, trigger_rule
+from tickover.host.cors import CorsRule, cors_rule
 from tickover.host.http import MAX_PATH_BYTES, Head, HttpError
 from tickover.host.model import LATEST
 from tickover.host.registry import ObjectRegistry
@@ -49,6 +50,7 @@ class TriggerRoute:
     auth: AuthRule
     methods: frozenset[str]
     has_own_url: bool
+    cors: CorsRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class PathRoute:
 class DomainRoute:
     auth: AuthRule | None
     paths: tuple[PathRoute, ...]
+    cors: CorsRule | None = None
 
 
 class RouteTable:
@@ -98,6 +101,17 @@ class RouteTable:
         if path.startswith(ADMIN_PREFIX + "/"):
             return ToAdmin()
         return HttpError(404, "DomainRouteNotFound", f"no custom domain {head.host!r} and no API at {path!r}")
+
+    def cors(self, head: Head) -> CorsRule | None:
+        """What a browser may do with the URL of this request: the domain's rule, or the trigger's."""
+        if self._domains and (domain := self._domain(head.host)) is not None:
+            return domain.cors
+        if not head.path.startswith(FUNCTION_PREFIX):
+            return None
+        name = head.path[len(FUNCTION_PREFIX) :].partition("/")[0]
+        function_name, _, qualifier = name.partition(".")
+        trigger = self._triggers.get((function_name, qualifier or LATEST))
+        return trigger.cors if trigger is not None else None
 
     def _domain(self, host: str) -> DomainRoute | None:
         found = self._domains.get(host)
@@ -165,6 +179,7 @@ def _trigger_route(body: dict[str, Any]) -> TriggerRoute:
         auth=rule,
         methods=frozenset(config.get("methods") or ()),
         has_own_url=not config.get("disableURLInternet", False),
+        cors=cors_rule(config.get("corsConfig")),
     )
 
 
@@ -180,4 +195,8 @@ def _domain_route(body: dict[str, Any]) -> DomainRoute:
         )
         for route in routes
     )
-    return DomainRoute(domain_rule(body.get("authConfig")), tuple(sorted(paths, key=lambda r: r.rank)))
+    return DomainRoute(
+        auth=domain_rule(body.get("authConfig")),
+        paths=tuple(sorted(paths, key=lambda r: r.rank)),
+        cors=cors_rule(body.get("corsConfig")),
+    )
