@@ -21,6 +21,7 @@ def start(
     nas: Sequence[str],
     *,
     allow_remote: bool,
+    tls_port: int | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -28,7 +29,12 @@ def start(
     from tickover.host.daemon import parse_nas, start_host
 
     info = start_host(
-        session.home, port, listen_host=listen, nas=parse_nas(list(nas)), allow_remote=allow_remote
+        session.home,
+        port,
+        listen_host=listen,
+        nas=parse_nas(list(nas)),
+        allow_remote=allow_remote,
+        tls_port=tls_port,
     )
     if as_json:
         session.say_json({"running": True, **info.as_json()})
@@ -95,7 +101,15 @@ def status(session: Session, *, as_json: bool) -> int:
     return int(Exit.OK)
 
 
-def run(session: Session, port: int | None, listen: str, nas: Sequence[str], *, allow_remote: bool) -> int:
+def run(
+    session: Session,
+    port: int | None,
+    listen: str,
+    nas: Sequence[str],
+    *,
+    allow_remote: bool,
+    tls_port: int | None,
+) -> int:
     """`host run`: in the foreground, until Ctrl-C."""
     from tickover.host import main
     from tickover.host.server import HostSettings
@@ -106,6 +120,7 @@ def run(session: Session, port: int | None, listen: str, nas: Sequence[str], *, 
         home=Path(session.home),
         listen_host=address,
         port=port if port is not None else listen_port,
+        tls_port=tls_port,
         nas=main.parse_nas(list(nas)),
         allow_remote=allow_remote,
     )

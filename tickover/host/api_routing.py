@@ -19,6 +19,7 @@ from tickover.host.http import HttpError, Response, json_response
 from tickover.host.model import LATEST
 from tickover.host.rewrites import RewriteError, compile_rewrites
 from tickover.host.store import Kind, Row
+from tickover.host.tls import CertificateError, check_site
 
 # -- triggers ----------------------------------------------------------------------------------------------
 
@@ -118,9 +119,10 @@ def domain_out(context: ApiContext, row: Row) -> dict[str, Any]:
 
 def _checked_domain(context: ApiContext, name: str, wire: Mapping[str, Any]) -> dict[str, Any]:
     body = checked(CustomDomain, {**wire, "domainName": name})
-    protocol = body.get("protocol") or "HTTP"
-    if protocol != "HTTP" or body.get("certConfig"):
-        raise not_supported(f"protocol {protocol} (TLS)")
+    try:
+        check_site(name, body)
+    except CertificateError as err:
+        raise invalid(str(err)) from err
     try:
         cors_rule(body.get("corsConfig"))
     except CorsRuleError as err:

@@ -58,6 +58,7 @@ def start_host(
     listen_host: str = "127.0.0.1",
     nas: Mapping[str, Path] | None = None,
     allow_remote: bool = False,
+    tls_port: int | None = None,
     deadline_seconds: float = START_SECONDS,
 ) -> HostInfo:
     """Start the host in the background, or return the one that runs. Raises TickoverError."""
@@ -78,6 +79,8 @@ def start_host(
     ]
     if port is not None:
         command += ["--port", str(port)]
+    if tls_port is not None:
+        command += ["--tls-port", str(tls_port)]
     for name, folder in (nas or {}).items():
         command += ["--nas", f"{name}={folder}"]
     if allow_remote:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -30,6 +31,7 @@ from tickover.host.http import (
     origin_form,
     render,
 )
+from tickover.host.tls import HANDSHAKE_SECONDS, is_too_old
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +45,9 @@ PIPELINE_DEPTH = 8
 class ClientConnection(asyncio.Protocol):
     """One caller's connection."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, *, is_tls: bool = False) -> None:
         self._door = door
+        self.is_tls = is_tls
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
@@ -69,6 +72,8 @@ class ClientConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.quiet_since = self._door.now()
         self._door.joined(self)
+        if self.is_tls and is_too_old(transport.get_extra_info("ssl_object")):
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._is_closing:
@@ -150,6 +155,7 @@ class ClientConnection(asyncio.Protocol):
             target=origin_form(self._url.decode("latin-1")),
             headers=tuple(self._headers),
             version=self._parser.get_http_version(),
+            is_tls=self.is_tls,
         )
         exchange = Exchange(self._door.context, self, head, check_head(head))
         self._receiving = exchange
@@ -181,8 +187,12 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def write_eof(self) -> None:
-        if self._transport is not None and self._transport.can_write_eof():
+        if self._transport is None:
+            return
+        if self._transport.can_write_eof():
             self._transport.write_eof()
+        else:
+            self._transport.close()  # TLS has no half-closed connections
 
     def set_reading(self, reading: bool) -> None:
         transport = self._transport
@@ -233,12 +243,20 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def detach(self) -> int | None:
-        """A descriptor of the connection, which is no longer read here; None while a request is open on it.
+        """A descriptor of the connection, which is no longer read here; None while a request is open on it,
+        and for TLS, whose keys are in this process.
 
         What the caller has sent and nobody has read yet stays in it.
         """
         transport = self._transport
-        if self._queue or not self._is_between or self._early or self._is_closing or transport is None:
+        if (
+            self.is_tls
+            or self._queue
+            or not self._is_between
+            or self._early
+            or self._is_closing
+            or transport is None
+        ):
             return None
         sock = transport.get_extra_info("socket")
         if transport.is_closing() or transport.get_write_buffer_size() or sock is None:
@@ -264,9 +282,10 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if linger and transport.can_write_eof():
+        if linger:
             self.set_reading(True)
-            transport.write_eof()
+            if transport.can_write_eof():
+                transport.write_eof()
             asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.close)
         else:
             transport.close()
@@ -279,6 +298,7 @@ class Door:
         self.context = context
         self.is_closing = False
         self._server: asyncio.Server | None = None
+        self._tls_server: asyncio.Server | None = None
         self._connections: set[ClientConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -296,11 +316,25 @@ class Door:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
 
+    async def accept_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        """Take newcomers who speak TLS; sock is ours from now on."""
+        loop = asyncio.get_running_loop()
+        self._tls_server = await loop.create_server(
+            lambda: ClientConnection(self, is_tls=True),
+            sock=sock,
+            backlog=1024,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+        )
+
     def pause(self) -> None:
         """Take no newcomers: they wait in the kernel, for whoever accepts from the socket next."""
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._tls_server is not None:
+            self._tls_server.close()
+            self._tls_server = None
 
     async def adopt(self, descriptor: int) -> None:
         """Go on with a caller's connection that another process has detached."""
@@ -320,6 +354,9 @@ class Door:
 
     def rested(self, connection: ClientConnection) -> None:
         """A connection whose answers are complete."""
+        if self._pass_on is not None and connection.is_tls:
+            connection.close_if_quiet(self.now())
+            return
         descriptor = connection.detach() if self._pass_on is not None else None
         if descriptor is not None and self._pass_on is not None and not self._pass_on(descriptor):
             os.close(descriptor)  # nobody is there: as any server closes a connection that is not used
@@ -338,8 +375,7 @@ class Door:
         self.is_closing = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._server is not None:
-            self._server.close()
+        self.pause()
         now = self.now()
         deadline = now + grace_seconds
         while self._connections and self.now() < deadline:

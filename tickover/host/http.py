@@ -48,6 +48,7 @@ class Head:
     target: str
     headers: Headers
     version: str = "1.1"
+    is_tls: bool = False
     _first: dict[bytes, bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ import uvloop
 
 from tickover.errors import ConfigError, Exit, TickoverError, render
 from tickover.host.folder import prepare, single_host, unwritable
-from tickover.host.ports import Bound, bind, check_listen
+from tickover.host.ports import Bound, bind, bind_tls, check_listen, close_bound
 from tickover.host.server import (
     Host,
     HostPool,
@@ -47,15 +47,21 @@ def run_host(settings: HostSettings, announce: Announce) -> None:
     check_listen(settings.listen_host, allow_remote=settings.allow_remote)
     prepare(settings.home)
     with single_host(settings.directory) as lock:
-        bound = bind(settings.listen_host, settings.port, settings.directory / "port")
+        tls = bind_tls(settings.listen_host, settings.tls_port)
         try:
-            uvloop.run(_serve(Host(settings, bound, pool_maker(), lock), announce))
+            bound = bind(settings.listen_host, settings.port, settings.directory / "port")
+        except TickoverError:
+            close_bound(tls)
+            raise
+        try:
+            uvloop.run(_serve(Host(settings, bound, pool_maker(), lock, tls=tls), announce))
         except sqlite3.Error as err:
             raise database_error(settings.directory / "host.db", err) from err
         except OSError as err:
             raise unwritable(settings.directory, err) from err
         finally:
             bound.sock.close()
+            close_bound(tls)
 
 
 def take_over(home: Path, max_age_seconds: float, announce: Announce) -> None:
@@ -78,16 +84,19 @@ async def _succeed(
     settings = HostSettings(
         home=home,
         listen_host=facts["listen_host"],
+        tls_port=facts.get("tls_port"),
         nas={name: Path(folder) for name, folder in facts["nas"].items()},
         allow_remote=facts["allow_remote"],
         grace_seconds=facts["grace_seconds"],
     )
-    (sock,) = inherited.sockets
+    sock, *others = inherited.sockets
+    tls = Bound(others[0], facts["tls_port"]) if others else None
     try:
         with os.fdopen(inherited.lock, "r+", encoding="ascii") as lock, contextlib.closing(sock):
             bound = Bound(sock, facts["port"], facts["note"])
-            await _serve(Host(settings, bound, maker, lock, inherited), announce)
+            await _serve(Host(settings, bound, maker, lock, inherited, tls), announce)
     finally:
+        close_bound(tls)
         inherited.talk.close()
 
 
@@ -190,6 +199,7 @@ def settings_from(arguments: argparse.Namespace) -> HostSettings:
         home=Path(arguments.home).resolve(),
         listen_host=host,
         port=arguments.port if arguments.port is not None else port,
+        tls_port=arguments.tls_port,
         nas=parse_nas(arguments.nas),
         allow_remote=arguments.allow_remote,
         grace_seconds=arguments.grace_seconds,
@@ -204,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--home", required=True, help="data home (.tickover)")
     run.add_argument("--listen", default="127.0.0.1", metavar="HOST[:PORT]")
     run.add_argument("--port", type=int)
+    run.add_argument("--tls-port", type=int, help="serve custom domains over HTTPS here; 0 for not at all")
     run.add_argument("--nas", action="append", default=[], metavar="NAME=DIR")
     run.add_argument("--allow-remote", action="store_true")
     run.add_argument(

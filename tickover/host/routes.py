@@ -75,6 +75,7 @@ class DomainRoute:
     auth: AuthRule | None
     paths: tuple[PathRoute, ...]
     cors: CorsRule | None = None
+    protocols: frozenset[str] = frozenset({"HTTP"})
 
 
 class RouteTable:
@@ -120,6 +121,10 @@ class RouteTable:
         return found
 
     def _by_domain(self, head: Head, domain: DomainRoute) -> Decision:
+        spoken = "HTTPS" if head.is_tls else "HTTP"
+        if spoken not in domain.protocols:
+            served = " and ".join(sorted(domain.protocols))
+            return HttpError(403, "AccessDenied", f"domain {head.host} is served over {served} only")
         fitting = [r for r in domain.paths if r.matches(head.path)]
         if not fitting:
             return HttpError(404, "DomainRouteNotFound", f"domain {head.host} has no route for {head.path}")
@@ -198,5 +203,6 @@ def _domain_route(body: dict[str, Any]) -> DomainRoute:
     return DomainRoute(
         auth=domain_rule(body.get("authConfig")),
         paths=tuple(sorted(paths, key=lambda r: r.rank)),
+        protocols=frozenset((body.get("protocol") or "HTTP").split(",")),
         cors=cors_rule(body.get("corsConfig")),
     )

@@ -39,6 +39,7 @@ from tickover.host.routes import RouteCache
 from tickover.host.store import Store
 from tickover.host.succession import Inherited
 from tickover.host.switch import Switch
+from tickover.host.tls import Certificates
 from tickover.paths import host_dir, nas_dir
 
 log = structlog.get_logger(__name__)
@@ -93,6 +94,7 @@ class HostSettings:
     home: Path
     listen_host: str = "127.0.0.1"
     port: int | None = None
+    tls_port: int | None = None  # no TLS without one
     nas: Mapping[str, Path] = field(default_factory=dict)
     allow_remote: bool = False
     grace_seconds: float = GRACE_SECONDS
@@ -136,12 +138,15 @@ class Host:
         make_pool: Callable[[PoolNeeds], HostPool],
         lock: IO[str] | None = None,
         inherited: Inherited | None = None,
+        tls: Bound | None = None,
     ) -> None:
         self._settings = settings
         self._bound = bound
         self._make_pool = make_pool
         self._lock = lock
         self._inherited = inherited
+        self._tls = tls
+        self._certificates = Certificates(lambda: self._core.registry)
         self._stop = asyncio.Event()
         self._keep_instances = False
         self._switch = Switch()
@@ -167,6 +172,7 @@ class Host:
                 await self._control.confirm(inherited)
                 is_ours = True
             await self._door.open(self._bound.sock.dup())
+            await self._accept_tls()
             facts = self._sign()
             log.info("ready", url=self.url, note=self._bound.note)
             if self._control is not None:
@@ -224,6 +230,7 @@ class Host:
             former = await self._core.pool.hand_over()
         except TickoverError:
             await self._door.accept(self._bound.sock.dup())
+            await self._accept_tls()
             self._switch.decide(self._core.pool)
             raise
         self._core.store.close()
@@ -234,6 +241,7 @@ class Host:
         self._core = await self._begin(former)
         self._door.context = self._context()
         await self._door.accept(self._bound.sock.dup())
+        await self._accept_tls()
         self._sign()
         log.warning("the hand-over has failed; this host goes on")
 
@@ -243,6 +251,7 @@ class Host:
         return {
             "listen_host": settings.listen_host,
             "port": self._bound.port,
+            "tls_port": self._tls.port if self._tls is not None else None,
             "note": self._bound.note,
             "nas": {name: str(folder) for name, folder in settings.nas.items()},
             "allow_remote": settings.allow_remote,
@@ -254,11 +263,14 @@ class Host:
         """The lock's, and those of the sockets that callers come through."""
         if self._lock is None:
             raise ValueError("a host without a lock hands nothing over. This is a bug in tickover.")
-        return self._lock.fileno(), (self._bound.sock.fileno(),)
+        sockets = [self._bound.sock] if self._tls is None else [self._bound.sock, self._tls.sock]
+        return self._lock.fileno(), tuple(sock.fileno() for sock in sockets)
 
     async def taken_over(self, seconds: float) -> None:
         """Another process owns all but the open connections: finish those, and end."""
         self._bound.sock.close()
+        if self._tls is not None:
+            self._tls.sock.close()
         if self._lock is not None:
             self._lock.close()  # the successor has it too
         log.info("taken over; finishing what is open", at_most_seconds=seconds)
@@ -267,6 +279,10 @@ class Host:
             log.warning("connections are cut: they are older than a former host may be", connections=left)
         self._settings = replace(self._settings, grace_seconds=0.0)
         self._stop.set()
+
+    async def _accept_tls(self) -> None:
+        if self._tls is not None:
+            await self._door.accept_tls(self._tls.sock.dup(), self._certificates.listening())
 
     # -- inside ----------------------------------------------------------------------------------------
 
