@@ -166,7 +166,7 @@ def test_a_domain_over_https_through_the_official_client(tmp_path: Path, echo_po
 
     with served(tmp_path, lambda _: FakePool([echo_port]), with_tls=True) as host:
         client = host.client()
-        client.create_function(fc.CreateFunctionRequest(body=fc.CreateFunctionInput.from_map(FUNCTION)))
+        client.create_function(fc.CreateFunctionRequest(body=fc.CreateFunctionInput().from_map(FUNCTION)))
         trigger = fc.CreateTriggerInput(
             trigger_name="web", trigger_type="http", trigger_config='{"authType": "anonymous"}'
         )
