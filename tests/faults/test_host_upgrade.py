@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from alibabacloud_fc20230330 import models as fc
 
+from tests.support.certificates import certificate
 from tests.support.upgrade_world import Load, World, is_gone, until
 from tickover.errors import TickoverError
 from tickover.host.client import AdminClient
@@ -199,3 +203,40 @@ def test_what_cannot_be_replaced_is_said(world: World) -> None:
     assert host_status(world.home) is not None
     assert world.pid == first
     assert world.hello() == "hello"
+
+
+def test_https_goes_along(world: World) -> None:
+    """The port for TLS is taken over; a connection that nobody uses ends: its keys stay where they are."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = int(found.getsockname()[1])
+    child = world.spawn("none", "--port", "0", "--tls-port", str(port))
+    until(lambda: world.pid == child.pid, "the host")
+    world.declare()
+    own = certificate("chat.example.test")
+    made = fc.CreateCustomDomainInput(
+        domain_name="chat.example.test",
+        protocol="HTTPS",
+        route_config=fc.RouteConfig(routes=[fc.PathConfig(path="/*", function_name="echo-dev")]),
+        cert_config=fc.CertConfig(
+            cert_name="own", certificate=own["certificate"], private_key=own["privateKey"]
+        ),
+    )
+    world.client().create_custom_domain(fc.CreateCustomDomainRequest(body=made))
+    context = ssl.create_default_context(cadata=own["certificate"])
+
+    def connected() -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+        return context.wrap_socket(plain, server_hostname="chat.example.test")
+
+    def asked(secure: ssl.SSLSocket) -> bool:
+        secure.sendall(b"GET /hello HTTP/1.1\r\nHost: chat.example.test\r\n\r\n")
+        return b"200 OK" in secure.recv(65536)
+
+    with connected() as kept:
+        assert asked(kept)
+        world.upgrade()
+        with connected() as new:
+            assert asked(new)
+        until(lambda: is_gone(child.pid), "the end of the former host")
+        while kept.recv(65536):
+            pass  # what was left of the answer

@@ -31,7 +31,7 @@ from tickover.host.http import (
     origin_form,
     render,
 )
-from tickover.host.tls import HANDSHAKE_SECONDS, is_too_old
+from tickover.host.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, is_too_old
 
 log = structlog.get_logger(__name__)
 
@@ -325,6 +325,7 @@ class Door:
             backlog=1024,
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
         )
 
     def pause(self) -> None:

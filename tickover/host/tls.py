@@ -22,6 +22,7 @@ from tickover.host.store import Kind
 log = structlog.get_logger(__name__)
 
 HANDSHAKE_SECONDS: Final = 10.0
+SHUTDOWN_SECONDS: Final = 2.0  # for a caller to answer our goodbye
 _NEVER_ASKED: Final = b"\0"  # OpenSSL would ask the terminal for the passphrase of a key
 
 
