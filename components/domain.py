@@ -52,8 +52,8 @@ class CertificateArgs:
 class CustomDomainArgs:
     """path: ``/*`` for everything, or a prefix such as ``/v1/*``; routes: other paths, of any functions.
 
-    certificate: makes it HTTPS; protocol: ``HTTP,HTTPS`` for both. cors: FC's corsConfig. auth: FC's authConfig,
-    its authInfo as an object or as FC's text; without it the trigger's rule counts.
+    certificate: makes it HTTPS; protocol: ``HTTP,HTTPS`` for both. cors: FC's corsConfig. auth: FC's
+    authConfig, its authInfo as an object or as FC's text; without it the trigger's rule counts.
     """
 
     domain_name: str
