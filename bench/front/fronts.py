@@ -133,7 +133,7 @@ def _until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         except OSError as err:
             if process.poll() is not None or time.monotonic() > end:
-                sys.exit(f"{process.args} does not serve ({err}); it says:\n{log.read_text()[-2000:]}")
+                sys.exit(f"{process.args!r} does not serve ({err}); it says:\n{log.read_text()[-2000:]}")
             time.sleep(0.02)
 
 
