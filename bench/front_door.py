@@ -18,6 +18,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -58,13 +59,21 @@ def declare(host: BenchHost, folder: Path, core: int, sockets: int) -> tuple[int
     return ports[0], ports[1]
 
 
-def throughput(all_fronts: list[Front], seconds: int, rounds: int) -> dict[str, float]:
-    """Requests/s at 64 connections: the median of rounds, in each round one front after the other."""
-    found: dict[str, list[float]] = {front.name: [] for front in all_fronts}
+def throughput(all_fronts: list[Front], seconds: int, rounds: int) -> dict[str, dict[str, float]]:
+    """At 64 connections: medians of rounds, in each round one front after the other."""
+    found: dict[str, list[load.Pressed]] = {front.name: [] for front in all_fronts}
     for _ in range(rounds):
         for front in all_fronts:
-            found[front.name].append(load.wrk_rps(front, 64, seconds))
-    return {name: round(statistics.median(values)) for name, values in found.items()}
+            found[front.name].append(load.pressed(front, 64, seconds))
+
+    def medians(pick: Callable[[load.Pressed], float], digits: int) -> dict[str, float]:
+        return {name: round(statistics.median(map(pick, runs)), digits) for name, runs in found.items()}
+
+    return {
+        "rps": medians(lambda run: run.rps, 0),
+        "cpu_us_per_request": medians(lambda run: run.cpu_us, 1),
+        "busy": medians(lambda run: run.busy, 2),
+    }
 
 
 def added(all_fronts: list[Front], small: int, rounds: int) -> dict[str, float]:
@@ -129,7 +138,7 @@ def measure(
             stack.enter_context(fronts.nginx(folder, front_core, small, events)),
             stack.enter_context(fronts.haproxy(folder, front_core, small, events)),
         ]
-        found: dict[str, Any] = {"rps": throughput(all_fronts, given.seconds, given.rounds)}
+        found: dict[str, Any] = {**throughput(all_fronts, given.seconds, given.rounds)}
         found["added_p50_ms"] = added(all_fronts, small, given.requests)
         found |= streaming(all_fronts, 64, 200, 0.02)
     taken = uvloop.run(load.open_loop(own.port, own.small, 1000, given.open_loop_seconds))

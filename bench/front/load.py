@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-from bench.front.fronts import Front
+from bench.front.fronts import Front, cpu_seconds
 
 TOKEN: Final = "bench-token-0123456789"
 FIELDS: Final = f"Host: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n"
@@ -82,15 +82,27 @@ def latencies_ms(targets: dict[str, tuple[int, str]], rounds: int) -> dict[str, 
 # -- wrk -----------------------------------------------------------------------------------------------
 
 
-def wrk_rps(front: Front, connections: int, seconds: int) -> float:
-    """Requests per second that wrk counts; it runs on the core of its parent."""
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """rps: as wrk counts. cpu_us: processor time of the front per request. busy: its share of its core."""
+
+    rps: float
+    cpu_us: float
+    busy: float
+
+
+def pressed(front: Front, connections: int, seconds: int) -> Pressed:
+    """As many requests as a front takes; wrk runs on the core of its parent."""
+    began, before = time.perf_counter(), cpu_seconds(front.pid)
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s"]
     command += ["-H", f"Authorization: Bearer {TOKEN}", f"http://127.0.0.1:{front.port}{front.small}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 20)
+    spent, took = cpu_seconds(front.pid) - before, time.perf_counter() - began
     found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     if done.returncode or not found or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         sys.exit(f"wrk against {front.name} was not answered as it should be:\n{done.stdout}{done.stderr}")
-    return float(found.group(1))
+    rps = float(found.group(1))
+    return Pressed(rps, spent * 1e6 / (rps * took), spent / took)
 
 
 # -- streams -------------------------------------------------------------------------------------------
@@ -200,13 +212,16 @@ class _Kept(asyncio.Protocol):
         if self._read.endswith(b"ok\n"):
             if not self._read.startswith(b"HTTP/1.1 200"):
                 sys.exit(f"the open loop was answered {self._read!r}")
-            self._taken.append(asyncio.get_running_loop().time() - self._due)
+            self._taken.append(time.perf_counter() - self._due)
             self._read = b""
             self._free.append(self)
 
 
 async def open_loop(port: int, path: str, rate: int, seconds: float) -> list[float]:
-    """Milliseconds of each request from the moment at which it was due, whoever was late."""
+    """Milliseconds of each request from the moment at which it was due, whoever was late.
+
+    By the finer clock: uvloop's own counts in milliseconds.
+    """
     loop = asyncio.get_running_loop()
     free: deque[_Kept] = deque()
     taken: list[float] = []
@@ -216,10 +231,10 @@ async def open_loop(port: int, path: str, rate: int, seconds: float) -> list[flo
         _, protocol = await loop.create_connection(lambda: _Kept(free, taken), "127.0.0.1", port)
         made.append(protocol)
     free.extend(made)
-    began, total = loop.time() + 0.1, int(rate * seconds)
+    began, total = time.perf_counter() + 0.1, int(rate * seconds)
     sent, last = 0, began + seconds + _SECONDS
-    while sent < total and loop.time() < last:
-        now = loop.time()
+    while sent < total and time.perf_counter() < last:
+        now = time.perf_counter()
         while sent < total and began + sent / rate <= now and free:
             free.popleft().ask(request, began + sent / rate)
             sent += 1
