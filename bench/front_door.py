@@ -96,6 +96,16 @@ def streaming(all_fronts: list[Front], count: int, chunks: int, gap: float) -> d
     return {"sse_cpu_us_per_chunk": cost, "sse_first_byte_ms": first}
 
 
+def open_loops(all_fronts: list[Front], seconds: float) -> dict[str, dict[str, float]]:
+    """Of each front at 1,000 requests/s; the others show what of it is the machine's."""
+    found = {}
+    for front in all_fronts:
+        taken = uvloop.run(load.open_loop(front.port, front.small, 1000, seconds))
+        parts = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+        found[front.name] = {name: round(load.percentile(taken, part), 2) for name, part in parts.items()}
+    return found
+
+
 def idle_websockets(host: BenchHost, wanted: int) -> dict[str, Any]:
     """Memory of the host with that many silent WebSockets, as many as the limit of open files allows."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -141,10 +151,7 @@ def measure(
         found: dict[str, Any] = {**throughput(all_fronts, given.seconds, given.rounds)}
         found["added_p50_ms"] = added(all_fronts, small, given.requests)
         found |= streaming(all_fronts, 64, 200, 0.02)
-    taken = uvloop.run(load.open_loop(own.port, own.small, 1000, given.open_loop_seconds))
-    found["open_loop_1000_rps_ms"] = {
-        "p50": round(load.percentile(taken, 0.5), 2), "p99": round(load.percentile(taken, 0.99), 2),
-    }  # fmt: skip
+        found["open_loop_1000_rps_ms"] = open_loops(all_fronts, given.open_loop_seconds)
     found["idle_websockets"] = idle_websockets(host, given.websockets)
     return found
 
@@ -157,7 +164,7 @@ def verdicts(found: dict[str, Any]) -> dict[str, bool]:
         "added_p50_ms": found["added_p50_ms"]["tickover"] <= TARGETS["added_p50_ms"],
         "sse_cpu_us_per_chunk": found["sse_cpu_us_per_chunk"]["tickover"] <= TARGETS["sse_cpu_us_per_chunk"],
         "sse_first_byte_ms": found["sse_first_byte_ms"]["tickover"] <= TARGETS["sse_first_byte_ms"],
-        "open_loop_p99_ms": found["open_loop_1000_rps_ms"]["p99"] <= TARGETS["open_loop_p99_ms"],
+        "open_loop_p99_ms": found["open_loop_1000_rps_ms"]["tickover"]["p99"] <= TARGETS["open_loop_p99_ms"],
         **({"idle_websockets": sockets["mib_for_10000"] <= TARGETS["websocket_mb_10000"]} if sockets else {}),
     }
 
@@ -167,7 +174,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=4, help="of each run of wrk")
     parser.add_argument("--rounds", type=int, default=3, help="runs of wrk for each front")
     parser.add_argument("--requests", type=int, default=3000, help="for each front at one connection")
-    parser.add_argument("--open-loop-seconds", type=float, default=10)
+    parser.add_argument("--open-loop-seconds", type=float, default=5, help="for each front")
     parser.add_argument("--profile", type=Path, help="cProfile of the host; the figures are then its own")
     parser.add_argument("--websockets", type=int, default=10_000, help="0: none")
     return parser.parse_args()

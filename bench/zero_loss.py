@@ -31,6 +31,7 @@ from bench.loss.trouble import VARIABLES, Troublemaker, schedule  # noqa: E402
 
 SERVER: Final = Path(__file__).resolve().parent / "loss/server.py"
 FUNCTIONS: Final = ("loss-a", "loss-b", "loss-c", "loss-d")
+SHOWN: Final = 50  # of the lost requests
 PER_TROUBLE: Final = 5000  # requests for each deploy, kill of the host and kill of an instance
 
 
@@ -78,10 +79,13 @@ def run(folder: Path, wanted: Wanted) -> dict[str, Any]:
             outcomes,
             read_deliveries(record.read_text()),
             maker.host_kills,
-            maker.killed,
+            maker.instance_kills,
             host.log_path.read_text(errors="replace"),
         )
     took = time.monotonic() - began
+    for lost in [outcome for outcome in outcomes if outcome.error][:SHOWN]:
+        print(lost, file=sys.stderr)
+    print(*maker.instance_kills, *maker.host_kills, sep="\n", file=sys.stderr)
     waits = sorted(o.ended - o.sent for o in outcomes if not o.error)
     return {
         **counts(evidence),

@@ -53,8 +53,7 @@ async def ask_all(plan: Plan, port: int, began: float, tag: str) -> list[Outcome
             await asyncio.sleep(wait)
         name = f"{tag}-{number}"
         asked = _ask(
-            Outcome(name, number % 2 == 0, number // plan.burst, 0.0, 0.0),
-            plan.function(number),
+            Outcome(name, number % 2 == 0, number // plan.burst, plan.function(number), 0.0, 0.0),
             port,
             lambda: time.monotonic() - began,
         )
@@ -62,7 +61,7 @@ async def ask_all(plan: Plan, port: int, began: float, tag: str) -> list[Outcome
     return list(await asyncio.gather(*tasks))
 
 
-async def _ask(blank: Outcome, function: str, port: int, now: Callable[[], float]) -> Outcome:
+async def _ask(blank: Outcome, port: int, now: Callable[[], float]) -> Outcome:
     seen = replace(blank, sent=now())
     end = now() + CONNECT_SECONDS
     while True:
@@ -79,7 +78,7 @@ async def _ask(blank: Outcome, function: str, port: int, now: Callable[[], float
     heard = _Heard(seen)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            await heard.converse(reader, writer, function)
+            await heard.converse(reader, writer)
     except TimeoutError:
         heard.error = "no answer in time"
     except (OSError, asyncio.IncompleteReadError) as err:
@@ -106,15 +105,13 @@ class _Heard:
         self.first_byte = False
         self.error = ""
 
-    async def converse(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, function: str
-    ) -> None:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name = self._asked.request
         path = f"/many?id={name}&count={CHUNKS}&gap={GAP_SECONDS:g}"
         if not self._asked.is_streamed:
             path = f"/one?id={name}"
         fields = "Host: 127.0.0.1\r\nConnection: close\r\n"
-        writer.write(f"GET /fn/{function}.live{path} HTTP/1.1\r\n{fields}\r\n".encode())
+        writer.write(f"GET /fn/{self._asked.function}.live{path} HTTP/1.1\r\n{fields}\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         line, *rest = head.split("\r\n")
         pairs = (field.partition(":") for field in rest)

@@ -7,9 +7,11 @@ counts. Never: excuses a request whose loss it cannot lay to a kill of the host.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+NOTICED_SECONDS: Final = 0.1  # until the host has surely seen that a process is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Outcome:
     request: str
     is_streamed: bool
     burst: int
+    function: str
     sent: float
     ended: float
     error: str = ""
@@ -44,14 +47,32 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Kill:
+    """Of an instance of a function."""
+
+    pid: int
+    function: str
+    at: float
+
+    def touches(self, outcome: Outcome) -> bool:
+        """Whether the request may have been on its way to the instance."""
+        same = outcome.function == self.function
+        return same and outcome.sent <= self.at + NOTICED_SECONDS and outcome.ended >= self.at
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All that the run has seen. delivered: request → the processes that wrote it down, in order."""
 
     outcomes: Sequence[Outcome]
     delivered: Mapping[str, Sequence[int]]
     host_kills: Sequence[Window]
-    killed: Collection[int]  # processes of killed instances
+    instance_kills: Sequence[Kill]
     log: str
+
+    @property
+    def killed(self) -> frozenset[int]:
+        return frozenset(kill.pid for kill in self.instance_kills)
 
 
 def counts(evidence: Evidence) -> dict[str, Any]:
@@ -91,15 +112,17 @@ def counts(evidence: Evidence) -> dict[str, Any]:
         **_deliveries(evidence, answered),
         "wakes": len({outcome.burst for outcome in evidence.outcomes if outcome.woke}),
         "host_kills": len(evidence.host_kills),
-        "instance_kills": len(evidence.killed),
+        "instance_kills": len(evidence.instance_kills),
     }
 
 
 def _cause(outcome: Outcome, evidence: Evidence) -> str:
-    """Killed instance, if it was last with one; else what the caller saw."""
+    """Killed instance, if it was last with one or may have been on its way there; else what was seen."""
     processes = evidence.delivered.get(outcome.request, ())
     if processes and processes[-1] in evidence.killed:
         return f"instance killed: {outcome.error}"
+    if not processes and any(kill.touches(outcome) for kill in evidence.instance_kills):
+        return f"instance killed before it read: {outcome.error}"
     return outcome.error
 
 

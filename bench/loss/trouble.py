@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bench.hosted import BenchHost
-from bench.loss.count import Window
+from bench.loss.count import Kill, Window
 
 
 class Trouble(Enum):
@@ -40,7 +40,7 @@ class Troublemaker:
     began: float
     seed: int
     host_kills: list[Window] = field(default_factory=list)
-    killed: set[int] = field(default_factory=set)
+    instance_kills: list[Kill] = field(default_factory=list)
     deploys: int = 0
     late_seconds: float = 0.0
     down_seconds: float = 0.0
@@ -75,7 +75,7 @@ class Troublemaker:
         if not busy:
             return
         pid = int(busy[0]["pid"])
-        self.killed.add(pid)
+        self.instance_kills.append(Kill(pid, function, time.monotonic() - self.began))
         os.kill(pid, signal.SIGKILL)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.loss.asking import Plan
-from bench.loss.count import Evidence, Outcome, Window, counts, read_deliveries
+from bench.loss.count import Evidence, Kill, Outcome, Window, counts, read_deliveries
 from bench.loss.trouble import Trouble, schedule
 
-FINE = Outcome("r-0", False, 0, 1.0, 1.1, first_byte=True, fc_request="fc-0")
+FINE = Outcome("r-0", False, 0, "a", 1.0, 1.1, first_byte=True, fc_request="fc-0")
 CUT = replace(FINE, request="r-1", error="stream cut", fc_request="fc-1")
 REFUSED = replace(FINE, request="r-2", error="HTTP 502 BadResponse", first_byte=False)
 
 
 def evidence(*outcomes, delivered="", kills=(), killed=(), log=""):
-    return Evidence(outcomes, read_deliveries(delivered), kills, frozenset(killed), log)
+    deaths = [Kill(pid, "a", 1.05) for pid in killed]
+    return Evidence(outcomes, read_deliveries(delivered), kills, deaths, log)
 
 
 def test_a_loss_is_counted_before_or_after_its_first_byte_and_never_twice():
@@ -56,6 +57,16 @@ def test_an_answer_without_a_delivery_is_told():
 def test_a_loss_with_a_killed_instance_names_it():
     found = counts(evidence(CUT, delivered="r-1 7\n", killed=[7]))
     assert found["lost_after_first_byte_by_cause"] == {"instance killed: stream cut": 1}
+
+
+def test_a_request_that_nobody_read_is_laid_to_a_kill_only_of_its_function_and_time():
+    def cause(**changes):
+        found = counts(evidence(replace(REFUSED, **changes), killed=[7]))
+        return list(found["lost_before_first_byte_by_cause"])
+
+    assert cause() == ["instance killed before it read: HTTP 502 BadResponse"]
+    for changes in ({"function": "b"}, {"sent": 1.2, "ended": 1.3}, {"ended": 1.04}):
+        assert cause(**changes) == ["HTTP 502 BadResponse"]
 
 
 def test_bursts_go_to_the_functions_in_turn_with_pauses_between():
