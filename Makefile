@@ -83,7 +83,7 @@ bench-engine: setup-dev ## measure the engine against the real CLI and Terraform
 bench-gpu: setup-dev ## measure idling and waking on an NVIDIA card (ARGS=--stand-in rehearses it without one)
 	@$(BIN)/python bench/gpu_idle.py $(ARGS)
 
-bench-front-door: setup-dev ## measure the front door beside nginx and HAProxy (Debian's nginx-light, haproxy, wrk)
+bench-front-door: setup-dev ## measure the front door beside nginx and HAProxy (two cores; names the packages it lacks)
 	@$(BIN)/python bench/front_door.py $(ARGS)
 
 zero-loss: setup-dev ## N requests over wakes, deploys and kills: which are lost, which come twice

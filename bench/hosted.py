@@ -36,16 +36,12 @@ END_SECONDS: Final = 20.0
 
 
 class BenchHost:
-    """One data folder and the host that serves it now.
+    """One data folder and the host that serves it now."""
 
-    core: the only one it may use. profile: where cProfile writes what the host did, at its end.
-    """
-
-    def __init__(self, home: Path, core: int | None = None, profile: Path | None = None) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
         self.port: int | None = None
         self.admin = AdminClient(home)
-        self._core, self._profile = core, profile
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
 
@@ -75,9 +71,7 @@ class BenchHost:
         reader, writer = os.pipe()
         folder = host_dir(self.home)
         folder.mkdir(parents=True, exist_ok=True)
-        pinned = [] if self._core is None else ["taskset", "-c", str(self._core)]
-        watched = [] if self._profile is None else ["-m", "cProfile", "-o", str(self._profile)]
-        command = [*pinned, sys.executable, *watched, "-m", "tickover.host.main", "run"]
+        command = [sys.executable, "-m", "tickover.host.main", "run"]
         command += ["--home", str(self.home)]
         command += ["--port", str(self.port or 0), "--grace-seconds", "1", "--ready-fd", str(writer)]
         with self.log_path.open("ab") as log:
@@ -140,10 +134,9 @@ class BenchHost:
         variables: Mapping[str, str],
         *,
         concurrency: int = 200,
-        token: str | None = None,
         timeout: int = 600,
     ) -> None:
-        """A function of one program, its version 1, the alias live, and a trigger (bearer with a token)."""
+        """A function of one program, its version 1, the alias live, and a trigger."""
         container = fc.CustomContainerConfig(
             image="process://local",
             entrypoint=[words[0]],
@@ -167,10 +160,7 @@ class BenchHost:
         version = self.publish(name)
         alias = fc.CreateAliasInput(alias_name="live", version_id=version)
         client.create_alias(name, fc.CreateAliasRequest(body=alias))
-        rule: dict[str, Any] = {"authType": "anonymous", "methods": ["GET", "POST"]}
-        if token is not None:
-            tokens = json.dumps({"tokens": [{"token": token, "enable": True}]})
-            rule |= {"authType": "bearer", "authConfig": tokens}
+        rule = {"authType": "anonymous", "methods": ["GET", "POST"]}
         trigger = fc.CreateTriggerInput(
             trigger_name="web", trigger_type="http", qualifier="live", trigger_config=json.dumps(rule)
         )

@@ -63,7 +63,7 @@ class FakePool:
     def notify(self) -> None:
         self.notified += 1
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
         if self.refusal is not None:
             raise self.refusal
         if self.gate is not None:

@@ -387,11 +387,11 @@ class ReservedPool:
 
     # -- requests --------------------------------------------------------------------------------------
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier))
+        return await self._desk.acquire(PoolKey(function_name, qualifier), session)
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         if not failed and self._is_open:
@@ -408,7 +408,8 @@ class ReservedPool:
         key = PoolKey(function_name, qualifier)
         if key not in self._roster.pools:
             raise Refused(404, "ProvisionConfigNotFound", f"{key} has no reserved instances")
-        return await wake_idle(self._roster, key, count, self._clock, self._happened, self._next_change)
+        lanes = (key, key.other) if key in self._roster.canaries else (key,)
+        return await wake_idle(self._roster, lanes, count, self._clock, self._happened, self._next_change)
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:
         entry = (function_name, qualifier)

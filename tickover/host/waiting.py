@@ -18,6 +18,7 @@ class Waiter:
     """One waiting request. since_ns: monotonic."""
 
     since_ns: int
+    queue: WaitQueue = field(repr=False)  # where it waits now
     grant: asyncio.Future[Lease] = field(repr=False)
 
 
@@ -31,7 +32,7 @@ class WaitQueue:
         return len(self._waiters)
 
     def join(self, now_ns: int) -> Waiter:
-        waiter = Waiter(now_ns, asyncio.get_running_loop().create_future())
+        waiter = Waiter(now_ns, self, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         return waiter
 
@@ -39,6 +40,13 @@ class WaitQueue:
         """Gave up. One that has been served is not in the queue any more, which is no mistake."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+
+    def take_over(self, other: WaitQueue) -> None:
+        """All who wait elsewhere wait here now, as if they always had."""
+        for waiter in other._waiters:
+            waiter.queue = self
+        self._waiters = deque(sorted((*self._waiters, *other._waiters), key=lambda waiter: waiter.since_ns))
+        other._waiters.clear()
 
     def first(self) -> Waiter | None:
         """The next to serve; it leaves the queue."""
