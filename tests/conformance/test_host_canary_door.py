@@ -205,8 +205,9 @@ def test_promotion_and_rollback_under_load_lose_nothing_and_switch_within_a_seco
     assert Counter(answer.status for answer in answers) == {200: len(answers)}
     assert len(answers) > 500
     (_, back), (canary, _), (_, promoted), (back_again, _) = changed
-    assert {a.version for a in answers if back + 1.0 < a.sent_at < canary} == {"1"}
-    assert {a.version for a in answers if promoted + 1.0 < a.sent_at < back_again} == {"2"}
+    # One that waits at a change may be served by the version that is wanted then.
+    assert {a.version for a in answers if back + 1.0 < a.sent_at < canary - 0.3} == {"1"}
+    assert {a.version for a in answers if promoted + 1.0 < a.sent_at < back_again - 0.3} == {"2"}
     assert {a.version for a in answers if a.sent_at > back_again} >= {"1"}
 
 
