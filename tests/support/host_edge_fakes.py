@@ -47,6 +47,7 @@ class FakePool:
     woke: bool = False
     refusal: Refused | None = None
     gate: asyncio.Event | None = None
+    timeout: int | None = None
     granted: list[Lease] = field(default_factory=list)
     released: list[tuple[str, bool]] = field(default_factory=list)
     cancelled: int = 0
@@ -63,7 +64,12 @@ class FakePool:
     def notify(self) -> None:
         self.notified += 1
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        if self.refusal is not None or self.gate is not None:
+            return None
+        return self._lease(function_name, qualifier)
+
+    async def acquire(self, function_name: str, qualifier: str, request_id: str = "") -> Lease:
         if self.refusal is not None:
             raise self.refusal
         if self.gate is not None:
@@ -72,9 +78,23 @@ class FakePool:
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
+        return self._lease(function_name, qualifier)
+
+    def _lease(self, function_name: str, qualifier: str) -> Lease:
         number = len(self.granted)
         port = self.ports[number % len(self.ports)]
-        lease = Lease(f"i-{number}", function_name, qualifier, "0", "127.0.0.1", port, self.woke, 12_000_000)
+        waited_ns = 12_000_000
+        lease = Lease(
+            f"i-{number}",
+            function_name,
+            qualifier,
+            "0",
+            "127.0.0.1",
+            port,
+            self.woke,
+            waited_ns,
+            self.timeout,
+        )
         self.granted.append(lease)
         return lease
 

@@ -39,18 +39,24 @@ class Desk:
         self._queues: dict[PoolKey, WaitQueue] = defaultdict(WaitQueue)
         self._leases: dict[int, tuple[Lease, Instance]] = {}
 
-    async def acquire(self, key: PoolKey) -> Lease:
+    def acquire_now(self, key: PoolKey) -> Lease | None:
+        """A lease if there is room and nobody waits for it."""
+        if self._queues.get(key):
+            return None
+        instance = admission.pick(self._roster.of(key), self._roster.revision(key))
+        return None if instance is None else self._grant(instance, self._clock.mono_ns())
+
+    async def acquire(self, key: PoolKey, request_id: str = "") -> Lease:
         """A lease at once if there is room, else in turn. Raises Refused."""
+        lease = self.acquire_now(key)
+        if lease is not None:
+            return lease
         now = self._clock.mono_ns()
         queue = self._queues[key]
-        if not queue:
-            instance = admission.pick(self._roster.of(key), self._roster.revision(key))
-            if instance is not None:
-                return self._grant(instance, now)
         refused = self._refusal(key, len(queue))
         if refused is not None:
             raise refused
-        waiter = queue.join(now)
+        waiter = queue.join(now, request_id)
         self.pump(key)
         try:
             async with asyncio.timeout(self._settings.queue_wait_seconds):
@@ -121,6 +127,7 @@ class Desk:
             port=instance.port or 0,
             woke=instance.wake_mono_ns >= since_ns,
             waited_ns=self._clock.mono_ns() - since_ns,
+            timeout_seconds=instance.spec.timeout,
         )
         self._leases[id(lease)] = (lease, instance)
         instance.in_flight += 1

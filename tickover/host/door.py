@@ -19,22 +19,32 @@ from tickover.host.door_context import DoorContext
 from tickover.host.door_exchange import Exchange
 from tickover.host.http import (
     MAX_HEAD_BYTES,
+    MAX_HEADER_BYTES,
     Head,
     HttpError,
     check_head,
-    error_response,
-    new_request_id,
     origin_form,
-    render,
 )
 
 log = structlog.get_logger(__name__)
 
 HEAD_SECONDS = 60.0  # a caller that sends nothing, or half a head, for so long is closed
+BODY_SLACK_SECONDS = 60.0  # so far may a body fall behind
+BODY_LEAST_RATE = 500.0  # bytes a second
 LINGER_SECONDS = 1.0  # after a refusal in the middle of a body: let the caller read it
 SWEEP_SECONDS = 5.0
 WRITE_HIGH_BYTES = 256 * 1024
 PIPELINE_DEPTH = 8
+SLICE_BYTES = 8 * 1024  # so much is looked at before it is seen how many requests are in it
+_NO_HEAD = Head("GET", "/", ())
+_SLOW_BODY = HttpError(408, "InvalidArgument", "the request body arrives too slowly")
+_LARGE_HEAD = HttpError(431, "InvalidArgument", "the request head is too large")
+_NO_BODY_IN_SIGHT = HttpError(400, "InvalidArgument", "the request body has too much around its chunks")
+
+
+def slack_after(slack: float, seconds: float, received: int) -> float:
+    """How far behind a body may still fall, after some seconds in which so many bytes of it came."""
+    return min(BODY_SLACK_SECONDS, slack - seconds + received / BODY_LEAST_RATE)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -48,11 +58,16 @@ class ClientConnection(asyncio.Protocol):
         self._receiving: Exchange | None = None
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._since = 0  # bytes since a head began, or since the last piece of a body
         self._in_head = True
+        self._is_resuming = False
         self._is_tunnel = False
-        self._is_closing = False
+        self._is_deaf = False  # what else comes is not read as requests
+        self._is_reading = True
+        self._is_advancing = False
         self._early = b""
+        self._slack = BODY_SLACK_SECONDS
+        self._body_bytes = 0  # since the last sweep
         self.quiet_since: float | None = None  # loop time since when no request is open
 
     # -- asyncio ---------------------------------------------------------------------------------------
@@ -67,37 +82,74 @@ class ClientConnection(asyncio.Protocol):
         self._door.joined(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_closing:
-            return
-        if self._is_tunnel:
-            self._queue[0].raw(data)
-            return
-        if self._receiving is not None and self._receiving.head.is_websocket:
-            self._early += data  # frames sent before the answer to the handshake
-            if len(self._early) > MAX_HEAD_BYTES:
-                self.abort()
-            return
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and self._receiving is None:
-                self._refuse(HttpError(431, "InvalidArgument", "the request head is too large"))
-                return
-        self._feed(data)
+        self._since += len(data)
+        is_plain = not (self._is_deaf or self._is_tunnel or self._early)
+        if is_plain and self._since <= SLICE_BYTES and len(self._queue) <= PIPELINE_DEPTH:
+            self._take(data)
+        else:
+            self._since -= len(data)
+            self._take_slices(data)
 
-    def _feed(self, data: bytes) -> None:
+    def _take_slices(self, data: bytes) -> None:
+        """A lot at once: no more of it than may be there without an end of a head, a piece of a body."""
+        at = 0
+        while at < len(data):
+            if self._is_deaf:
+                return
+            if self._is_tunnel:
+                self._queue[0].raw(data[at:])
+                return
+            if self._early or len(self._queue) > PIPELINE_DEPTH or self._is_handshaking:
+                self._keep_early(data[at:])
+                return
+            room = MAX_HEAD_BYTES - self._since
+            if room <= 0:
+                self._refuse(_LARGE_HEAD if self._in_head else _NO_BODY_IN_SIGHT)
+                return
+            part = data[at : at + (room if self._receiving is not None else min(room, SLICE_BYTES))]
+            at += len(part)
+            self._since += len(part)
+            self._take(part)
+
+    @property
+    def _is_handshaking(self) -> bool:
+        return self._receiving is not None and self._receiving.head.is_websocket
+
+    def _keep_early(self, data: bytes) -> None:
+        """Frames sent before the answer to the handshake, or requests far behind others."""
+        self._early += data
+        if len(self._early) > MAX_HEAD_BYTES:
+            self.set_reading(False)  # below that it is read on, to see the caller go
+
+    def _take(self, data: bytes) -> None:
         while data:
             try:
                 self._parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as switch:
                 data = data[switch.args[0] :]
-                if self._receiving is not None and self._receiving.head.is_websocket:
-                    self._early += data
+                if self._is_handshaking:
+                    if data:
+                        self._keep_early(data)
                     return
-                self._parser = httptools.HttpRequestParser(self)  # an upgrade nobody offers is left aside
+                self._resume()  # an upgrade nobody offers is left aside
             except httptools.HttpParserError as err:
                 self._refuse(HttpError(400, "InvalidArgument", f"the request is not HTTP/1.1: {err}"))
                 return
+
+    def _resume(self) -> None:
+        """Go on after a head with an upgrade: the parser takes what follows for another protocol."""
+        self._parser = httptools.HttpRequestParser(self)
+        if self._receiving is not None:
+            head = self._receiving.head
+            framing = (
+                b"transfer-encoding: chunked"
+                if head.is_chunked
+                else b"content-length: %d" % (head.content_length or 0)
+            )
+            self._is_resuming = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+            self._is_resuming = False
 
     def eof_received(self) -> bool:
         if self._is_tunnel and self._queue:
@@ -107,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._is_closing = True
+        self._is_deaf = True
         self._door.left(self)
         while self._queue:
             self._queue.popleft().caller_gone()
@@ -123,11 +175,14 @@ class ClientConnection(asyncio.Protocol):
     # -- httptools -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._is_resuming:
+            return
         self._url = b""
         self._headers = []
         self._in_head = True
         self._receiving = None
-        self.quiet_since = None if self._queue else self._door.now()
+        if not self._queue:
+            self.quiet_since = self._door.now()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -136,37 +191,50 @@ class ClientConnection(asyncio.Protocol):
         self._headers.append((name.lower(), value or b""))
 
     def on_headers_complete(self) -> None:
-        if self._is_closing:
+        if self._is_deaf:
+            return
+        headers, self._headers = tuple(self._headers), []  # trailers may follow
+        if self._is_resuming:
             return
         self._in_head = False
-        self._head_bytes = 0
+        self._since = 0
         head = Head(
-            method=self._parser.get_method().decode("latin-1"),
-            target=origin_form(self._url.decode("latin-1")),
-            headers=tuple(self._headers),
-            version=self._parser.get_http_version(),
+            self._parser.get_method().decode("latin-1"),
+            origin_form(self._url.decode("latin-1")),
+            headers,
+            self._parser.get_http_version(),
         )
         exchange = Exchange(self._door.context, self, head, check_head(head))
         self._receiving = exchange
-        self._queue.append(exchange)
-        self.quiet_since = None
-        if len(self._queue) == 1:
-            exchange.start()
-        elif len(self._queue) > PIPELINE_DEPTH:
-            self.set_reading(False)
+        self._slack = BODY_SLACK_SECONDS
+        self._body_bytes = 0
+        self._enqueue(exchange)
 
     def on_body(self, body: bytes) -> None:
-        if self._receiving is not None and not self._is_closing:
+        self._since = 0
+        if self._receiving is not None and not self._is_deaf:
+            self._body_bytes += len(body)
             self._receiving.body(body)
 
     def on_message_complete(self) -> None:
-        if self._receiving is not None and not self._is_closing:
-            receiving = self._receiving
-            if not receiving.head.is_websocket:
-                self._receiving = None
-            receiving.body_end()
+        receiving = self._receiving
+        if receiving is None or self._is_deaf:
+            return
+        head = receiving.head
+        if head.has_body and self._parser.should_upgrade():
+            return  # only the parser thinks so
         self._in_head = True
-        self._head_bytes = 0
+        self._since = 0
+        if head.is_websocket:
+            receiving.body_end(())
+            return
+        self._receiving = None
+        if not head.keeps_alive:
+            self._is_deaf = True  # whatever follows is nothing that was asked for
+        if sum(len(value) for _, value in self._headers) > MAX_HEADER_BYTES:
+            receiving.refuse(HttpError(400, "InvalidArgument", "the request has too many trailers"))
+        elif head.has_body:
+            receiving.body_end(tuple(self._headers))
 
     # -- for the exchange at the front -----------------------------------------------------------------
 
@@ -180,11 +248,12 @@ class ClientConnection(asyncio.Protocol):
 
     def set_reading(self, reading: bool) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if reading is self._is_reading or transport is None or transport.is_closing():
             return
-        if reading and not transport.is_reading():
+        self._is_reading = reading
+        if reading:
             transport.resume_reading()
-        elif not reading and transport.is_reading():
+        else:
             transport.pause_reading()
 
     def enter_tunnel(self) -> None:
@@ -197,28 +266,44 @@ class ClientConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection, so that a broken answer is seen as broken."""
-        self._is_closing = True
+        self._is_deaf = True
         if self._transport is not None:
             self._transport.abort()
 
     def exchange_done(self, *, keep_alive: bool) -> None:
         done = self._queue.popleft() if self._queue else None
         if not keep_alive or self._door.is_closing:
-            self._finish(linger=done is not None and not done.is_complete)
+            was_deaf, self._is_deaf = self._is_deaf, True
+            self._finish(linger=was_deaf or (done is not None and not done.is_complete))
             return
-        if self._receiving is done:
-            self._receiving = None  # a handshake that was answered without a switch
-            if done is not None and done.head.is_websocket:
-                self._parser = httptools.HttpRequestParser(self)
+        if done is not None and done is self._receiving:  # a handshake that was answered without a switch
+            self._receiving = None
+            self._parser = httptools.HttpRequestParser(self)
         if self._queue:
-            self.set_reading(True)
-            self._queue[0].start()
+            self._advance()
         else:
             self.quiet_since = self._door.now()
-            self.set_reading(True)
-        if self._early and not self._is_tunnel:
+        if not self._is_tunnel and not self._is_deaf and len(self._queue) < PIPELINE_DEPTH:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read on, after what was put aside."""
+        if self._early:
             early, self._early = self._early, b""
-            self._feed(early)
+            self._take_slices(early)
+        if not self._early:
+            self.set_reading(True)
+
+    def sweep(self, quiet_before: float, seconds: float) -> None:
+        """Close a caller that is idle or slow with a head; refuse one that is slow with a body."""
+        if self.quiet_since is not None:
+            self.close_if_quiet(quiet_before)
+        receiving = self._receiving
+        if receiving is not None and receiving.owes_body and self._is_reading and not self._is_handshaking:
+            self._slack = slack_after(self._slack, seconds, self._body_bytes)
+            self._body_bytes = 0
+            if self._slack < 0:
+                self._refuse(_SLOW_BODY)
 
     def close_if_quiet(self, before: float) -> None:
         """Close when no request has been open since the given loop time."""
@@ -227,17 +312,30 @@ class ClientConnection(asyncio.Protocol):
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _refuse(self, error: HttpError) -> None:
-        """Bytes that are no request: say so once, if nothing else is being answered, and close."""
-        if self._queue:
-            self.abort()
+    def _enqueue(self, exchange: Exchange) -> None:
+        self._queue.append(exchange)
+        self.quiet_since = None
+        self._advance()
+
+    def _advance(self) -> None:
+        """Start the first in the queue; many that end at once must not nest."""
+        if self._is_advancing:
             return
-        response = error_response(error, new_request_id())
-        self.write(render(response, keep_alive=False))
-        self._finish(linger=True)
+        self._is_advancing = True
+        while self._queue and not self._queue[0].is_started:
+            self._queue[0].start()
+        self._is_advancing = False
+
+    def _refuse(self, error: HttpError) -> None:
+        """Bytes that are no request: say so in turn, and read no more of them."""
+        self._is_deaf = True
+        receiving, self._receiving = self._receiving, None
+        if receiving is not None:
+            receiving.refuse(error)
+        else:
+            self._enqueue(Exchange(self._door.context, self, _NO_HEAD, error))
 
     def _finish(self, *, linger: bool) -> None:
-        self._is_closing = True
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -283,6 +381,7 @@ class Door:
         for connection in list(self._connections):
             connection.abort()
         self.context.upstreams.close()
+        self.context.deadlines.close()
         await asyncio.sleep(0)
 
     def now(self) -> float:
@@ -297,6 +396,6 @@ class Door:
     def _sweep(self) -> None:
         before = self.now() - HEAD_SECONDS
         for connection in list(self._connections):
-            connection.close_if_quiet(before)
+            connection.sweep(before, SWEEP_SECONDS)
         if self._loop is not None:
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)

@@ -136,6 +136,7 @@ class Lease:
     port: int
     woke: bool  # this request made the instance wake
     waited_ns: int  # from acquire to grant
+    timeout_seconds: int | None = None  # how long the request may take from now on
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +181,15 @@ class Pool(Protocol):
         """Something declared has changed: reconcile soon."""
         ...
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
-        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue."""
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        """A lease if one can be had without waiting and nobody waits; else None, and `acquire` says why."""
+        ...
+
+    async def acquire(self, function_name: str, qualifier: str, request_id: str = "") -> Lease:
+        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue.
+
+        request_id: as those who look at the queue shall see it.
+        """
         ...
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:

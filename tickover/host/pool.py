@@ -387,11 +387,17 @@ class ReservedPool:
 
     # -- requests --------------------------------------------------------------------------------------
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        if not self._is_open:
+            return None
+        self._refresh()
+        return self._desk.acquire_now(PoolKey(function_name, qualifier))
+
+    async def acquire(self, function_name: str, qualifier: str, request_id: str = "") -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier))
+        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id)
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         if not failed and self._is_open:

@@ -28,6 +28,7 @@ from tickover.host.api import Api
 from tickover.host.api_context import ApiContext, wire_time
 from tickover.host.auth import Credentials, load_or_create_credentials
 from tickover.host.door import Door
+from tickover.host.door_body import BodyStore
 from tickover.host.door_context import DoorContext
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.hooks import Account
@@ -259,6 +260,7 @@ class Host:
                 verify=api.check_signature,
                 credentials=credentials,
                 upstreams=UpstreamPool(),
+                bodies=BodyStore(self._settings.directory),
             )
         )
 

@@ -17,6 +17,7 @@ from tickover.host.model import Lease, Refused
 class Waiter:
     """One waiting request. since_ns: monotonic."""
 
+    request_id: str
     since_ns: int
     grant: asyncio.Future[Lease] = field(repr=False)
 
@@ -30,8 +31,8 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def join(self, now_ns: int) -> Waiter:
-        waiter = Waiter(now_ns, asyncio.get_running_loop().create_future())
+    def join(self, now_ns: int, request_id: str = "") -> Waiter:
+        waiter = Waiter(request_id, now_ns, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         return waiter
 
