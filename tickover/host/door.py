@@ -122,6 +122,11 @@ class ClientConnection(asyncio.Protocol):
             self.set_reading(False)  # below that it is read on, to see the caller go
 
     def _take(self, data: bytes) -> None:
+        """Parse, and start what came first only then: what there is of its body goes with its head."""
+        self._parse(data)
+        self._advance()
+
+    def _parse(self, data: bytes) -> None:
         while data:
             try:
                 self._parser.feed_data(data)
@@ -208,7 +213,7 @@ class ClientConnection(asyncio.Protocol):
         self._receiving = exchange
         self._slack = BODY_SLACK_SECONDS
         self._body_bytes = 0
-        self._enqueue(exchange)
+        self._enqueue(exchange)  # it starts when all that came with its head is parsed
 
     def on_body(self, body: bytes) -> None:
         self._since = 0
@@ -315,7 +320,6 @@ class ClientConnection(asyncio.Protocol):
     def _enqueue(self, exchange: Exchange) -> None:
         self._queue.append(exchange)
         self.quiet_since = None
-        self._advance()
 
     def _advance(self) -> None:
         """Start the first in the queue; many that end at once must not nest."""
@@ -334,6 +338,7 @@ class ClientConnection(asyncio.Protocol):
             receiving.refuse(error)
         else:
             self._enqueue(Exchange(self._door.context, self, _NO_HEAD, error))
+            self._advance()
 
     def _finish(self, *, linger: bool) -> None:
         transport = self._transport

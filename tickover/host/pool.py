@@ -356,6 +356,8 @@ class ReservedPool:
     def _can_wait(self, instance: Instance, event: Event) -> bool:
         """Whether the reconciler looks early enough anyhow: requests come and go far more often than it."""
         if event is Event.EMPTIED and instance.state is InstanceState.READY:
+            if not instance.idle_enabled:
+                return True
             return self._look_ns <= instance.empty_mono_ns + linger_ns(instance.spec, self._settings)
         return event is Event.ADMITTED
 
