@@ -1,8 +1,8 @@
 """What the front door costs a request: a whole host (bearer token, routing, admission, meter) on loopback.
 
-``python bench/door_cost.py [TREE …]``: one host for each source tree (default: this one), asked in turns with the
-instance itself. Prints one JSON object: for each tree the median time added to a request on one connection, and the
-host's processor time per request on one and on sixteen. Bounded: a few seconds for each tree.
+``python bench/door_cost.py [TREE …]``: one host for each source tree (default: this one), asked in turns with
+the instance itself. Prints one JSON object: for each tree the median time added to a request on
+one connection, and the host's processor time per request on one and on sixteen. Bounded: a few seconds for each tree.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def request(path: str) -> bytes:
     return head.encode() + BODY
 
 
-# -- the processes that are asked ------------------------------------------------------------------------------------
+# -- the processes that are asked ----------------------------------------------------------------------
 
 
 class Instance(asyncio.Protocol):
@@ -128,7 +128,7 @@ def serve_host(home: Path) -> None:
         runner.run(main())
 
 
-# -- asking ----------------------------------------------------------------------------------------------------------
+# -- asking --------------------------------------------------------------------------------------------
 
 
 @dataclass

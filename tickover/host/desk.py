@@ -46,25 +46,35 @@ class Desk:
         instance = admission.pick(self._roster.of(key), self._roster.revision(key))
         return None if instance is None else self._grant(instance, self._clock.mono_ns())
 
-    async def acquire(self, key: PoolKey, request_id: str = "") -> Lease:
-        """A lease at once if there is room, else in turn. Raises Refused."""
+    def enter(self, key: PoolKey, request_id: str = "") -> Lease | Waiter:
+        """A lease at once if there is room, else a place in the queue. Raises Refused."""
         lease = self.acquire_now(key)
         if lease is not None:
             return lease
-        now = self._clock.mono_ns()
         queue = self._queues[key]
         refused = self._refusal(key, len(queue))
         if refused is not None:
             raise refused
-        waiter = queue.join(now, request_id)
+        waiter = queue.join(self._clock.mono_ns(), request_id)
         self.pump(key)
+        return waiter
+
+    def leave(self, key: PoolKey, waiter: Waiter) -> None:
+        """Wait no longer; no mistake for one that has been served."""
+        self._queues[key].leave(waiter)
+
+    async def acquire(self, key: PoolKey, request_id: str = "") -> Lease:
+        """A lease at once if there is room, else in turn. Raises Refused."""
+        entered = self.enter(key, request_id)
+        if isinstance(entered, Lease):
+            return entered
         try:
             async with asyncio.timeout(self._settings.queue_wait_seconds):
-                return await self._granted(waiter)
+                return await self._granted(entered)
         except TimeoutError:
             raise admission.waited_too_long(key, self._settings) from None
         finally:
-            queue.leave(waiter)
+            self.leave(key, entered)
 
     async def _granted(self, waiter: Waiter) -> Lease:
         try:

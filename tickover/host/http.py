@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -50,6 +49,7 @@ _NEVER_TRAILERS: Final = _HOP_BY_HOP | {
     b"host",
     b"set-cookie",
 }
+_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})  # names no header
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
@@ -89,12 +89,12 @@ class Head:
 
     @property
     def content_length(self) -> int | None:
-        value = self.header(b"content-length")
+        value = self._first.get(b"content-length")
         return int(value) if value is not None and value.strip().isdigit() else None
 
     @property
     def is_chunked(self) -> bool:
-        return self.header(b"transfer-encoding") is not None
+        return b"transfer-encoding" in self._first
 
     @property
     def has_body(self) -> bool:
@@ -149,7 +149,10 @@ class HttpError(Exception):
 
 
 def new_request_id() -> str:
-    return str(uuid.UUID(bytes=os.urandom(16), version=4))
+    """A random UUID (version 4)."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -238,7 +241,8 @@ def upstream_head(head: Head, target: str, extra: bytes, *, fixed_length: int | 
     because the request was signed; the signature ends here.
     """
     first = head._first
-    nominated = _nominated(head.headers) if b"connection" in first else frozenset()
+    is_plain = first.get(b"connection", b"keep-alive").lower() in _PLAIN_CONNECTION
+    nominated = frozenset() if is_plain else _nominated(head.headers)
     lines = [f"{head.method} {target} HTTP/1.1".encode("latin-1")]
     for key, value in head.headers:
         if key in _HOP_BY_HOP or key[:5] == b"x-fc-" or key in nominated:
@@ -273,7 +277,7 @@ def relayed_head(status: int, reason: bytes, headers: Headers, extra: bytes) -> 
     for key, value in headers:
         lower = key.lower()
         if lower in _RESPONSE_DROPPED:
-            if lower == b"connection":
+            if lower == b"connection" and value.lower() not in _PLAIN_CONNECTION:
                 nominated = _nominated(headers) - _NEVER_TRAILERS
             continue
         if lower[:2] == b"x-" and lower.startswith((b"x-fc-", b"x-tickover-")):

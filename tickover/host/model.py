@@ -32,6 +32,8 @@ class InstanceState(Enum):
     STOPPED = "stopped"
     FAILED = "failed"
 
+    __hash__ = object.__hash__  # there is one of each, and every request looks several things up by it
+
 
 class Deepest(Enum):
     """The rungs of the idle ladder, the least deep first; each includes those before it."""

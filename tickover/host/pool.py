@@ -322,7 +322,11 @@ class ReservedPool:
         self._changed(instance, event)
 
     def _stamp(self, instance: Instance, event: Event, now: int) -> None:
+        if event is Event.ADMITTED:  # with EMPTIED by far the most frequent
+            return
         match event:
+            case Event.EMPTIED | Event.WOKEN | Event.FREEZE_FAILED:
+                instance.empty_mono_ns = now
             case Event.SPAWNED:
                 instance.spawned_mono_ns = now
             case Event.WARMED:
@@ -330,8 +334,6 @@ class ReservedPool:
                 self._roster.ready(instance)
                 took_ms = (now - instance.created_mono_ns) // 1_000_000
                 log.info("ready", instance=instance.instance_id, pool=str(instance.key), took_ms=took_ms)
-            case Event.EMPTIED | Event.WOKEN | Event.FREEZE_FAILED:
-                instance.empty_mono_ns = now
             case Event.FROZEN if instance.can_deep and instance.rung is Deepest.SLEEP:
                 after = deep_after_ns(instance.spec, self._settings)
                 instance.sink_ns = instance.sink_ns if after is None else now + after

@@ -36,6 +36,8 @@ class Event(Enum):
     EXITED = "exited"  # ended by itself
     ENDED = "ended"  # nothing of it is left after a stop
 
+    __hash__ = object.__hash__  # as InstanceState's
+
 
 class Effect(Enum):
     """What the owner has to do after a move."""
