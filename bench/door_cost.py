@@ -2,7 +2,7 @@
 
 ``python bench/door_cost.py [TREE …]``: one host for each source tree (default: this one), asked in turns with
 the instance itself. Prints one JSON object: for each tree the median time added to a request on
-one connection, and the host's processor time per request on one and on sixteen. Bounded: a few seconds for each tree.
+one connection, and the host's processor time per request on one and on sixteen. Bounded: seconds.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import Metrics, Snapshot
-from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Woken
+from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Waiting, Woken
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
 from tickover.host.store import Kind, Row, Store
@@ -55,6 +55,7 @@ class FakePool:
     views: tuple[InstanceView, ...] = ()
     rows: tuple[UsageRow, ...] = ()
     log: str | None = None
+    queue: tuple[Waiting, ...] = ()
     metrics: Metrics = field(default_factory=lambda: Metrics(SystemClock(), lambda: Snapshot((), {}, {})))
 
     async def start(self) -> None: ...
@@ -97,6 +98,9 @@ class FakePool:
         )
         self.granted.append(lease)
         return lease
+
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        return self.queue
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         self.released.append((lease.instance_id, failed))

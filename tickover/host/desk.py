@@ -11,13 +11,17 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 
+import structlog
+
 from tickover.host import admission
 from tickover.host.clock import Clock
 from tickover.host.instance import Instance, PoolKey, PoolSettings
-from tickover.host.model import InstanceState, Lease, Refused
+from tickover.host.model import InstanceState, Lease, Refused, Waiting
 from tickover.host.roster import Roster
 from tickover.host.states import Event
 from tickover.host.waiting import Waiter, WaitQueue
+
+log = structlog.get_logger(__name__)
 
 
 class Desk:
@@ -57,6 +61,9 @@ class Desk:
             raise refused
         waiter = queue.join(self._clock.mono_ns(), request_id)
         self.pump(key)
+        phase = admission.phase(self._roster.of(key))
+        if phase != InstanceState.BUSY.value and not waiter.grant.done():
+            log.info("waiting", request=request_id, pool=str(key), position=len(queue), phase=phase)
         return waiter
 
     def leave(self, key: PoolKey, waiter: Waiter) -> None:
@@ -117,6 +124,17 @@ class Desk:
     def pump_all(self) -> None:
         for key in list(self._queues):
             self.pump(key)
+
+    def queued(self, function_name: str | None) -> tuple[Waiting, ...]:
+        """Who waits, by pool in order of service."""
+        now = self._clock.mono_ns()
+        return tuple(
+            Waiting(waiter.request_id, *key, position, now - waiter.since_ns, phase)
+            for key, queue in sorted(self._queues.items())
+            if function_name in (None, key.function_name)
+            for phase in [admission.phase(self._roster.of(key))]
+            for position, waiter in enumerate(queue, start=1)
+        )
 
     def waiting(self) -> dict[tuple[str, str], int]:
         """(function, qualifier) → requests in its queue."""

@@ -332,6 +332,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, error: HttpError) -> None:
         """Bytes that are no request: say so in turn, and read no more of them."""
+        if self._is_deaf:
+            return
         self._is_deaf = True
         receiving, self._receiving = self._receiving, None
         if receiving is not None:
@@ -341,6 +343,8 @@ class ClientConnection(asyncio.Protocol):
             self._advance()
 
     def _finish(self, *, linger: bool) -> None:
+        while self._queue:
+            self._queue.popleft().caller_gone()  # none of them has been started
         transport = self._transport
         if transport is None or transport.is_closing():
             return

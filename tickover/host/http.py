@@ -260,6 +260,8 @@ def upstream_head(head: Head, target: str, extra: bytes, *, fixed_length: int | 
         lines.append(b"content-length: " + first[b"content-length"].strip())
     elif head.is_websocket:
         lines.append(b"connection: Upgrade\r\nupgrade: websocket")
+    if b"host" not in first:  # HTTP/1.0 need not say it
+        lines.append(b"host: localhost")
     lines.append(extra)
     return b"\r\n".join(lines) + b"\r\n"
 

@@ -142,6 +142,18 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request in a queue. position: 1 is served next. phase: what it waits for (`admission.phase`)."""
+
+    request_id: str
+    function_name: str
+    qualifier: str
+    position: int
+    waited_ns: int
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
 class Woken:
     """What a wake without a request has done. woke: instances that were idle; failed: those that are still
     idle, for want of room, or have ended instead; awake: all of the pool that serve now."""
@@ -192,6 +204,10 @@ class Pool(Protocol):
 
         request_id: as those who look at the queue shall see it.
         """
+        ...
+
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        """Who waits, by pool in order of service."""
         ...
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:

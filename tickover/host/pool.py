@@ -40,6 +40,7 @@ from tickover.host.model import (
     Refused,
     Registry,
     UsageRow,
+    Waiting,
     Woken,
 )
 from tickover.host.roster import Roster
@@ -402,6 +403,9 @@ class ReservedPool:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
         return await self._desk.acquire(PoolKey(function_name, qualifier), request_id)
+
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        return self._desk.queued(function_name)
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         if not failed and self._is_open:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tickover.host.model import Lease, Refused
@@ -40,6 +41,10 @@ class WaitQueue:
         """Gave up. One that has been served is not in the queue any more, which is no mistake."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        """The next to serve first."""
+        return (waiter for waiter in self._waiters if not waiter.grant.done())
 
     def first(self) -> Waiter | None:
         """The next to serve; it leaves the queue."""
