@@ -327,7 +327,7 @@ def test_mangled_requests_smuggle_nothing_and_are_answered_in_http(scene, raw, c
         return answer
 
     answer = scene.run(scenario())
-    # A body that breaks off is passed on as one that breaks off; nothing else is wrong with what is passed on.
+    # A body that breaks off is passed on as such; nothing else is wrong with what is passed on.
     assert [p for p in scene.broken if "without sending complete message body" not in str(p)] == []
     # Each request that was let through is one request to the instance, and no answer is to nothing.
     assert len(scene.requests) <= len(scene.pool.granted)

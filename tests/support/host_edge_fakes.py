@@ -70,7 +70,9 @@ class FakePool:
             return None
         return self._lease(function_name, qualifier)
 
-    async def acquire(self, function_name: str, qualifier: str, request_id: str = "") -> Lease:
+    async def acquire(
+        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+    ) -> Lease:
         if self.refusal is not None:
             raise self.refusal
         if self.gate is not None:

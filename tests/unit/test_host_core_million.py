@@ -79,7 +79,7 @@ class Crowd:
         self.settle()
 
     def give_up(self):
-        self.desk.leave(KEY, self.waiting.pop(self.random.randrange(len(self.waiting))))
+        self.desk.leave(self.waiting.pop(self.random.randrange(len(self.waiting))))
         self.left += 1
 
 

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from tickover.host.model import InstanceState
 from tickover.host.runtimes.base import Condition
-from tickover.host.states import ENDING, STARTING
+from tickover.host.states import ENDING, STARTING, Effect
 
 GONE_REASON = "it ended while no host was running"
 STRANDED_REASON = "its host ended before it was up"
+# What is begun with one that is taken over.
+ADOPTION_EFFECT = {
+    InstanceState.STARTING: Effect.CHECK_HEALTH,
+    InstanceState.WAKING: Effect.THAW,
+    InstanceState.STOPPING: Effect.STOP,
+}
 
 
 def adopted_state(

@@ -1,8 +1,9 @@
 """Requests meet instances: grants, queues, refusals.
 
-Owns: the leases that are out and the queues. Promises: an instance's in-flight count is the number of its
-leases; a lease that its taker did not live to receive is taken back; who waits is served in order of arrival
-as soon as there is room. Never: starts an instance, changes a state but by telling an event.
+Owns: the leases that are out, the queues, and the count of who went to which version. Promises: an instance's
+in-flight count is the number of its leases; a lease that its taker did not live to receive is taken back; who
+waits is served in order of arrival as soon as there is room, by the other version if its own one goes. Never:
+starts an instance, changes a state but by telling an event.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from tickover.host import admission
+from tickover.host.canary import Splitter
 from tickover.host.clock import Clock
 from tickover.host.instance import Instance, PoolKey, PoolSettings
 from tickover.host.model import InstanceState, Lease, Refused, Waiting
@@ -42,17 +44,22 @@ class Desk:
         self._host_of = host_of
         self._queues: dict[PoolKey, WaitQueue] = defaultdict(WaitQueue)
         self._leases: dict[int, tuple[Lease, Instance]] = {}
+        self._splitter = Splitter()
 
     def acquire_now(self, key: PoolKey) -> Lease | None:
-        """A lease if there is room and nobody waits for it."""
+        """A lease if there is room, nobody waits for it, and there is one version that it can be on."""
+        return None if key in self._roster.canaries else self._free(key)
+
+    def _free(self, key: PoolKey) -> Lease | None:
         if self._queues.get(key):
             return None
         instance = admission.pick(self._roster.of(key), self._roster.revision(key))
         return None if instance is None else self._grant(instance, self._clock.mono_ns())
 
-    def enter(self, key: PoolKey, request_id: str = "") -> Lease | Waiter:
+    def enter(self, key: PoolKey, request_id: str = "", session: str = "") -> Lease | Waiter:
         """A lease at once if there is room, else a place in the queue. Raises Refused."""
-        lease = self.acquire_now(key)
+        key = self._lane(key, session)
+        lease = self._free(key)
         if lease is not None:
             return lease
         queue = self._queues[key]
@@ -66,13 +73,13 @@ class Desk:
             log.info("waiting", request=request_id, pool=str(key), position=len(queue), phase=phase)
         return waiter
 
-    def leave(self, key: PoolKey, waiter: Waiter) -> None:
+    def leave(self, waiter: Waiter) -> None:
         """Wait no longer; no mistake for one that has been served."""
-        self._queues[key].leave(waiter)
+        waiter.queue.leave(waiter)
 
-    async def acquire(self, key: PoolKey, request_id: str = "") -> Lease:
+    async def acquire(self, key: PoolKey, request_id: str = "", session: str = "") -> Lease:
         """A lease at once if there is room, else in turn. Raises Refused."""
-        entered = self.enter(key, request_id)
+        entered = self.enter(key, request_id, session)
         if isinstance(entered, Lease):
             return entered
         try:
@@ -81,7 +88,17 @@ class Desk:
         except TimeoutError:
             raise admission.waited_too_long(key, self._settings) from None
         finally:
-            self.leave(key, entered)
+            self.leave(entered)
+
+    def _lane(self, key: PoolKey, session: str) -> PoolKey:
+        """The pool of the version that a request goes to. A version that nobody serves yet gets none as long
+        as the other one is up, and it is not owed them afterwards."""
+        canary = self._roster.canaries.get(key)
+        if canary is None or not self._roster.is_up(key.other):
+            return key
+        if not self._roster.is_up(key) or self._splitter.to_canary(key, canary.weight, session):
+            return key.other
+        return key
 
     async def _granted(self, waiter: Waiter) -> Lease:
         try:
@@ -109,6 +126,10 @@ class Desk:
         queue = self._queues.get(key)
         if not queue:
             return
+        if self._is_left(key):
+            self._queues[key.other].take_over(queue)
+            self.pump(key.other)
+            return
         revision = self._roster.revision(key)
         while len(queue) and (instance := admission.pick(self._roster.of(key), revision)) is not None:
             waiter = queue.first()
@@ -121,7 +142,15 @@ class Desk:
         if refused is not None:
             queue.refuse_all(refused)
 
+    def _is_left(self, key: PoolKey) -> bool:
+        """Whether who waits for this version is better served by the other one: nobody serves it any more."""
+        if key.is_canary and key not in self._roster.pools:
+            return True
+        has_two = key in self._roster.canaries or key.is_canary
+        return has_two and not self._roster.is_up(key) and self._roster.is_up(key.other)
+
     def pump_all(self) -> None:
+        self._splitter.keep(self._roster.canaries.keys())
         for key in list(self._queues):
             self.pump(key)
 
@@ -129,7 +158,9 @@ class Desk:
         """Who waits, by pool in order of service."""
         now = self._clock.mono_ns()
         return tuple(
-            Waiting(waiter.request_id, *key, position, now - waiter.since_ns, phase)
+            Waiting(
+                waiter.request_id, key.function_name, key.qualifier, position, now - waiter.since_ns, phase
+            )
             for key, queue in sorted(self._queues.items())
             if function_name in (None, key.function_name)
             for phase in [admission.phase(self._roster.of(key))]
@@ -137,8 +168,11 @@ class Desk:
         )
 
     def waiting(self) -> dict[tuple[str, str], int]:
-        """(function, qualifier) → requests in its queue."""
-        return {(key.function_name, key.qualifier): len(queue) for key, queue in self._queues.items()}
+        """(function, qualifier) → requests in its queues."""
+        found: dict[tuple[str, str], int] = defaultdict(int)
+        for key, queue in self._queues.items():
+            found[key.function_name, key.qualifier] += len(queue)
+        return found
 
     def close(self) -> None:
         """Send everybody away."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, assert_never
 
 import structlog
@@ -30,7 +31,9 @@ from tickover.host.http import (
     render,
     too_large,
 )
+from tickover.host.logtail import LogMark, log_mark
 from tickover.host.model import InstanceState, Lease, Refused
+from tickover.host.registry import Missing
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
 
 log = structlog.get_logger(__name__)
@@ -75,6 +78,7 @@ class Exchange:
         self._trailers: Headers | None = None if head.has_body else ()  # None: the body is not complete
         self.is_started = False
         self._wants_whole = False
+        self._wants_log = False
         self._told_to_continue = False
         self._target: ToApi | ToAdmin | ToFunction | None = None
         self._order: Order | None = None
@@ -236,6 +240,7 @@ class Exchange:
             self._fail(error)
             return
         if isinstance(answer, Invocation):
+            self._wants_log = answer.wants_log
             await self._ask(Order(answer.function_name, answer.qualifier, "/invoke", whole=True, event=True))
         else:
             self._answer(answer)
@@ -247,7 +252,7 @@ class Exchange:
             if self._lease is None:
                 try:
                     self._lease = await self._context.pool.acquire(
-                        order.function_name, order.qualifier, self.request_id
+                        order.function_name, order.qualifier, request_id=self.request_id
                     )
                 except Refused as refused:
                     self._fail(
@@ -282,14 +287,24 @@ class Exchange:
             self._context.deadlines.add(self, lease.timeout_seconds)
         relay = Relay(self, self._caller, self.head, lease, upstream, self.request_id)
         relay.is_event = order.event
+        relay.log_mark = self._log_mark(lease) if self._wants_log else None
         self._relay = relay
         self._was_kept = upstream.used
         who = self._context.credentials
-        lines = request_lines(self.request_id, lease, who.region, who.account_id)
+        lines = request_lines(self.request_id, lease, who.region, who.account_id, event=order.event)
         relay.start(order.target, lines, self._held, trailers=self._trailers, whole=order.whole)
         if self._trailers is None and not relay.is_behind:
             self._caller.set_reading(True)
             self._tell_to_continue()
+
+    def _log_mark(self, lease: Lease) -> LogMark | None:
+        """As on FC, none where calls run side by side: nobody could say whose lines are whose."""
+        try:
+            spec = self._context.registry.version(lease.function_name, lease.version_id)
+        except Missing:  # deleted meanwhile
+            return None
+        path = self._context.pool.log_path(lease.instance_id)
+        return log_mark(Path(path)) if (spec.instance_concurrency or 1) == 1 and path is not None else None
 
     # -- heard from the relay --------------------------------------------------------------------------
 

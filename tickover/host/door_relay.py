@@ -13,6 +13,7 @@ from typing import Protocol
 from tickover.host.door_body import HeldBody
 from tickover.host.door_upstream import UpstreamConnection, UpstreamPool
 from tickover.host.http import Head, Headers, HttpError, relayed_head, trailer_lines, upstream_head
+from tickover.host.logtail import LogMark
 from tickover.host.model import Lease
 
 _NO_BODY_STATUS = frozenset({204, 304})
@@ -71,6 +72,7 @@ class Relay:
         self._done = False
         self._keep_alive = True
         self.is_event = False
+        self.log_mark: LogMark | None = None  # of a caller who wants the log of the call
 
     # -- towards the instance --------------------------------------------------------------------------
 
@@ -166,6 +168,8 @@ class Relay:
         if self.is_event and status >= 400:
             extra += b"x-fc-error-type: UnhandledInvocationError\r\n"
             status, reason = 200, b""
+        if self.log_mark is not None:
+            extra += b"X-Fc-Log-Result: " + self.log_mark.since() + b"\r\n"
         self._out.append(relayed_head(status, reason, headers, extra + self._framing(status, has_length)))
 
     def _framing(self, status: int, length: int | None) -> bytes:
@@ -255,14 +259,16 @@ def answer_lines(request_id: str, lease: Lease) -> bytes:
     ).encode()
 
 
-def request_lines(request_id: str, lease: Lease, region: str, account_id: str) -> bytes:
+def request_lines(request_id: str, lease: Lease, region: str, account_id: str, *, event: bool) -> bytes:
     """What the instance is told about the request."""
-    identity = _identity(lease.function_name, lease.version_id, lease.qualifier, region, account_id)
+    identity = _identity(lease.function_name, lease.version_id, lease.qualifier, region, account_id, event)
     return b"x-fc-request-id: " + request_id.encode() + identity
 
 
 @lru_cache(maxsize=1024)
-def _identity(function_name: str, version_id: str, qualifier: str, region: str, account_id: str) -> bytes:
+def _identity(
+    function_name: str, version_id: str, qualifier: str, region: str, account_id: str, event: bool
+) -> bytes:
     return (
         "\r\n"
         f"x-fc-function-name: {function_name}\r\n"
@@ -270,6 +276,7 @@ def _identity(function_name: str, version_id: str, qualifier: str, region: str, 
         f"x-fc-qualifier: {qualifier}\r\n"
         f"x-fc-region: {region}\r\n"
         f"x-fc-account-id: {account_id}\r\n"
+        f"x-fc-control-path: {'/invoke' if event else '/http-invoke'}\r\n"
     ).encode()
 
 

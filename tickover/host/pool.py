@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from tickover.host.adoption import GONE_REASON, STRANDED_REASON, adopted_state
+from tickover.host.adoption import ADOPTION_EFFECT, GONE_REASON, STRANDED_REASON, adopted_state
 from tickover.host.cards import CardDesk, Gpus
 from tickover.host.clock import SECOND_NS, Clock, SystemClock
 from tickover.host.desk import Desk
@@ -47,8 +47,8 @@ from tickover.host.roster import Roster
 from tickover.host.runtimes.base import Condition, Runtime
 from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.scheduler import Start, Tell, decide
-from tickover.host.states import LIVING, SERVING, UP, Effect, Event, step
-from tickover.host.upkeep import collect_for_ever, tidy_logs
+from tickover.host.states import ENDING, LIVING, SERVING, UP, Effect, Event, step
+from tickover.host.upkeep import collect_for_ever, tell_end, tidy_logs
 from tickover.host.waking import wake_idle
 from tickover.host.works import Surroundings, Works
 
@@ -60,14 +60,6 @@ _LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a sche
 _RETRY_SECONDS = 5.0
 _TIDY_BEATS = 15
 _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
-_NOTED = frozenset(
-    {InstanceState.DRAINING, InstanceState.STOPPING, InstanceState.FAILED, InstanceState.STOPPED}
-)
-_ADOPTION_EFFECT = {
-    InstanceState.STARTING: Effect.CHECK_HEALTH,
-    InstanceState.WAKING: Effect.THAW,
-    InstanceState.STOPPING: Effect.STOP,
-}
 
 
 class ReservedPool:
@@ -140,7 +132,7 @@ class ReservedPool:
             loop.create_task(collect_for_ever(self._around, self._roster)),
         ]
         for task in self._tasks:
-            task.add_done_callback(_tell_end)
+            task.add_done_callback(tell_end)
 
     async def _adopt(self) -> list[Instance]:
         """Take over what a former host left running; the instances that are gone."""
@@ -173,7 +165,7 @@ class ReservedPool:
         await self._cards.open(adopted)
         for instance in adopted:
             self._works.watch(instance)
-            self._works.do(_ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
+            self._works.do(ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
             log.info("adopted", instance=instance.instance_id, state=instance.state.value, pid=instance.pid)
         return gone
 
@@ -317,7 +309,7 @@ class ReservedPool:
         if move.effect is Effect.FORGET:
             instance.destroyed_wall_ns = self._clock.wall_ns()
             self._roster.remove(instance)
-        if event is Event.WARMED or move.effect is Effect.FORGET or move.state in _NOTED - {former}:
+        if event is Event.WARMED or move.effect is Effect.FORGET or move.state in ENDING - {former}:
             self._meter.note(instance)
         self._works.do(move.effect, instance)
         self._changed(instance, event)
@@ -359,9 +351,9 @@ class ReservedPool:
     def _can_wait(self, instance: Instance, event: Event) -> bool:
         """Whether the reconciler looks early enough anyhow: requests come and go far more often than it."""
         if event is Event.EMPTIED and instance.state is InstanceState.READY:
-            if not instance.idle_enabled:
-                return True
-            return self._look_ns <= instance.empty_mono_ns + linger_ns(instance.spec, self._settings)
+            return not instance.idle_enabled or self._look_ns <= instance.empty_mono_ns + linger_ns(
+                instance.spec, self._settings
+            )
         return event is Event.ADMITTED
 
     async def _next_change(self) -> None:
@@ -398,11 +390,13 @@ class ReservedPool:
         self._refresh()
         return self._desk.acquire_now(PoolKey(function_name, qualifier))
 
-    async def acquire(self, function_name: str, qualifier: str, request_id: str = "") -> Lease:
+    async def acquire(
+        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+    ) -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id)
+        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id, session)
 
     def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
         return self._desk.queued(function_name)
@@ -422,7 +416,8 @@ class ReservedPool:
         key = PoolKey(function_name, qualifier)
         if key not in self._roster.pools:
             raise Refused(404, "ProvisionConfigNotFound", f"{key} has no reserved instances")
-        return await wake_idle(self._roster, key, count, self._clock, self._happened, self._next_change)
+        lanes = (key, key.other) if key in self._roster.canaries else (key,)
+        return await wake_idle(self._roster, lanes, count, self._clock, self._happened, self._next_change)
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:
         entry = (function_name, qualifier)
@@ -454,8 +449,3 @@ class ReservedPool:
     def log_path(self, instance_id: str) -> str | None:
         path = self._around.log_path(instance_id)
         return str(path) if path.is_file() else None
-
-
-def _tell_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("the pool's loop has ended. This is a bug in tickover.", exc_info=error)

@@ -20,6 +20,7 @@ class Waiter:
 
     request_id: str
     since_ns: int
+    queue: WaitQueue = field(repr=False)  # where it waits now
     grant: asyncio.Future[Lease] = field(repr=False)
 
 
@@ -33,7 +34,7 @@ class WaitQueue:
         return len(self._waiters)
 
     def join(self, now_ns: int, request_id: str = "") -> Waiter:
-        waiter = Waiter(request_id, now_ns, asyncio.get_running_loop().create_future())
+        waiter = Waiter(request_id, now_ns, self, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         return waiter
 
@@ -45,6 +46,13 @@ class WaitQueue:
     def __iter__(self) -> Iterator[Waiter]:
         """The next to serve first."""
         return (waiter for waiter in self._waiters if not waiter.grant.done())
+
+    def take_over(self, other: WaitQueue) -> None:
+        """All who wait elsewhere wait here now, as if they always had."""
+        for waiter in other._waiters:
+            waiter.queue = self
+        self._waiters = deque(sorted((*self._waiters, *other._waiters), key=lambda waiter: waiter.since_ns))
+        other._waiters.clear()
 
     def first(self) -> Waiter | None:
         """The next to serve; it leaves the queue."""
