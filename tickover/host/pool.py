@@ -57,8 +57,7 @@ __all__ = ["PoolSettings", "ReservedPool"]
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a schedule
-_RETRY_SECONDS = 5.0
-_TIDY_BEATS = 15
+_RETRY_SECONDS, _TIDY_BEATS = 5.0, 15
 _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
 
 
