@@ -21,7 +21,7 @@ from tests.support.host_edge_fakes import (
     run,
     until,
 )
-from tickover.host import door
+from tickover.host import door, door_connection
 from tickover.host.http import MAX_HEAD_BYTES
 
 GET = b"GET /fn/chat-dev/x HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -33,7 +33,7 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(door, "HEAD_SECONDS", 0.5)
-    monkeypatch.setattr(door, "BODY_SLACK_SECONDS", 0.4)
+    monkeypatch.setattr(door_connection, "BODY_SLACK_SECONDS", 0.4)
 
 
 async def drip(port: int, start: bytes, drop: bytes) -> bytes:
@@ -82,7 +82,7 @@ def test_slow_senders_are_cut_while_others_are_served(
 def test_a_slow_body_that_keeps_up_is_not_cut(
     tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "BODY_LEAST_RATE", 100.0)
+    monkeypatch.setattr(door_connection, "BODY_LEAST_RATE", 100.0)
 
     async def scenario() -> None:
         async with instance(echo) as up, open_door(FakePool([up]), registry_with(tmp_path)) as port:

@@ -17,11 +17,13 @@ from tickover.host.clock import SystemClock
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
+from tickover.host.handover import NOBODY, Former
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import Metrics, Snapshot
 from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Waiting, Woken
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
+from tickover.host.states import ENDED
 from tickover.host.store import Kind, Row, Store
 
 CREDENTIALS = Credentials("1234567890123456", "LTAItest", "secret-of-test", "local", "admin-token-of-test")
@@ -58,7 +60,14 @@ class FakePool:
     queue: tuple[Waiting, ...] = ()
     metrics: Metrics = field(default_factory=lambda: Metrics(SystemClock(), lambda: Snapshot((), {}, {})))
 
-    async def start(self) -> None: ...
+    async def start(self, former: Former = NOBODY) -> None: ...
+
+    async def settle(self, seconds: float) -> None: ...
+
+    async def hand_over(self) -> Former:
+        return NOBODY
+
+    def assume(self, lease: Lease) -> None: ...
 
     async def stop(self, *, keep_instances: bool) -> None: ...
 
@@ -100,6 +109,9 @@ class FakePool:
         )
         self.granted.append(lease)
         return lease
+
+    def has_ended(self, instance_id: str) -> bool:
+        return all(view.state in ENDED for view in self.views if view.instance_id == instance_id)
 
     def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
         return self.queue

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickover.host import door_body
-from tickover.host.door import BODY_SLACK_SECONDS, slack_after
 from tickover.host.door_body import MEMORY_BYTES, PIECE_BYTES, BodyStore, HeldBody
+from tickover.host.door_connection import BODY_SLACK_SECONDS, slack_after
 from tickover.host.door_deadlines import Deadlines
 from tickover.host.http import new_request_id, trailer_lines
 

@@ -32,7 +32,7 @@ from tickover.host.http import (
     too_large,
 )
 from tickover.host.logtail import LogMark, log_mark
-from tickover.host.model import InstanceState, Lease, Refused
+from tickover.host.model import Lease, Refused
 from tickover.host.registry import Missing
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
 
@@ -41,7 +41,6 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = 5  # instances that a request is tried on, as long as nothing of an answer was seen
 ENDED_SECONDS = 0.5  # within which it is known whether an instance that broke a connection has ended
 _LOOK_SECONDS = 0.02
-_ENDED = frozenset({InstanceState.STOPPING, InstanceState.STOPPED, InstanceState.FAILED})
 _NO_ROOM = HttpError(429, "ResourceExhausted", "the host holds as many request bodies as it has room for", 1)
 _BROKEN = HttpError(500, "InternalServerError", "the host failed on this request; see host.log")
 _NOBODY = HttpError(502, "BadResponse", "no instance of the function could be reached")
@@ -347,8 +346,7 @@ class Exchange:
 
     async def _has_ended(self, lease: Lease) -> bool:
         for _ in range(round(ENDED_SECONDS / _LOOK_SECONDS)):
-            views = self._context.pool.instances(lease.function_name)
-            if all(view.state in _ENDED for view in views if view.instance_id == lease.instance_id):
+            if self._context.pool.has_ended(lease.instance_id):
                 return True
             await asyncio.sleep(_LOOK_SECONDS)
         return False

@@ -184,20 +184,8 @@ class UsageRow:
     gpu_memory_mb: int
 
 
-class Pool(Protocol):
-    """What runs. The one owner of instances and of the meter."""
-
-    async def start(self) -> None:
-        """Open the ledger, adopt or end what a former host left, begin to reconcile."""
-        ...
-
-    async def stop(self, *, keep_instances: bool) -> None:
-        """Stop reconciling; keep_instances leaves the model servers running for the next host to adopt."""
-        ...
-
-    def notify(self) -> None:
-        """Something declared has changed: reconcile soon."""
-        ...
+class Leases(Protocol):
+    """Who gives requests to instances, as the front door sees it."""
 
     def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
         """A lease if one can be had without waiting or choosing; else None, and `acquire` says why."""
@@ -213,12 +201,34 @@ class Pool(Protocol):
         """
         ...
 
-    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
-        """Who waits, by pool in order of service."""
-        ...
-
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         """The request is over (failed: the instance could not be reached or broke the connection)."""
+        ...
+
+    def has_ended(self, instance_id: str) -> bool:
+        """Whether an instance is known to do no more work; False where that cannot be known."""
+        ...
+
+    def log_path(self, instance_id: str) -> str | None: ...
+
+
+class Pool(Leases, Protocol):
+    """What runs. The one owner of instances and of the meter."""
+
+    async def start(self) -> None:
+        """Open the ledger, adopt or end what a former host left, begin to reconcile."""
+        ...
+
+    async def stop(self, *, keep_instances: bool) -> None:
+        """Stop reconciling; keep_instances leaves the model servers running for the next host to adopt."""
+        ...
+
+    def notify(self) -> None:
+        """Something declared has changed: reconcile soon."""
+        ...
+
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        """Who waits, by pool in order of service."""
         ...
 
     async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
@@ -235,5 +245,3 @@ class Pool(Protocol):
     def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
         """Function name → requests finished in the window (billed per 10,000 calls)."""
         ...
-
-    def log_path(self, instance_id: str) -> str | None: ...
