@@ -184,7 +184,7 @@ def test_promotion_and_rollback_under_load_lose_nothing_and_switch_within_a_seco
         both = asyncio.gather(load(host.url, 10**9, stop), load(host.url, 10**9, stop, "/slow"))
         changed = []
         for version, weights, former_seconds in (
-            ("1", {}, 0.4), ("1", {"2": 0.5}, 1.4), ("2", {}, 0.4), ("1", {}, 1.4),
+            ("1", {}, 0.4), ("1", {"2": 0.5}, 2.4), ("2", {}, 0.4), ("1", {}, 2.4),
         ):  # fmt: skip
             await asyncio.sleep(former_seconds)
             began = time.monotonic()

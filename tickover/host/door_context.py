@@ -6,9 +6,11 @@ Owns: those values. Promises: frozen data. Never: any decision, any I/O.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tickover.host.auth import Credentials
+from tickover.host.door_body import BodyStore
+from tickover.host.door_deadlines import Deadlines
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import Head, Response
 from tickover.host.model import Leases
@@ -46,3 +48,5 @@ class DoorContext:
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool
+    bodies: BodyStore = field(default_factory=BodyStore)
+    deadlines: Deadlines = field(default_factory=Deadlines)

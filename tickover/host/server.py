@@ -25,6 +25,7 @@ from tickover.host.api_context import ApiContext, wire_time
 from tickover.host.auth import load_or_create_credentials
 from tickover.host.control import Control
 from tickover.host.door import Door
+from tickover.host.door_body import BodyStore
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.folder import sign
@@ -322,6 +323,7 @@ class Host:
             verify=core.api.check_signature,
             credentials=self._credentials,
             upstreams=self._upstreams,
+            bodies=BodyStore(self._settings.directory),
         )
 
     async def _owned(self) -> None:
