@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import Head, Response
@@ -46,3 +47,4 @@ class DoorContext:
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool
+    ended: Ended = unheard  # told once of each exchange, at its end

@@ -8,6 +8,7 @@ an answer was seen and its whole body is still held. Never: parses bytes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 
+from tickover.host.access import End, Trace
 from tickover.host.auth import AuthKind, check_caller
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_relay import Caller, Relay
@@ -82,6 +84,8 @@ class Exchange:
         self._resend = _Sent("", False, False, False)
         self._retried = False
         self._done = False
+        self._trace = Trace(self.request_id, head.method, head.path, head.host, time.monotonic_ns())
+        self._is_told = False
 
     # -- fed by the connection -------------------------------------------------------------------------
 
@@ -112,7 +116,9 @@ class Exchange:
         elif self._is_complete:
             self._spawn(self._serve_whole())
         else:
-            self._timer = asyncio.get_running_loop().call_later(BODY_SECONDS, self._fail, _SLOW_BODY)
+            self._timer = asyncio.get_running_loop().call_later(
+                BODY_SECONDS, self._fail, _SLOW_BODY, End.TIMEOUT
+            )
             self._caller.set_reading(True)
             if (self.head.header(b"expect") or b"").lower() == b"100-continue":
                 self._caller.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -121,6 +127,7 @@ class Exchange:
         if self._done:
             return
         self._received += len(data)
+        self._trace.bytes_in += len(data)
         if self._received > MAX_BODY_BYTES:
             self._fail(too_large())
             return
@@ -152,6 +159,7 @@ class Exchange:
 
     def raw(self, data: bytes) -> None:
         if self._relay is not None:
+            self._trace.bytes_in += len(data)
             self._relay.send_raw(data)
 
     def raw_eof(self) -> None:
@@ -172,6 +180,7 @@ class Exchange:
         if self._relay is not None:
             self._relay.cancel()
         self._release(failed=False)
+        self._tell(End.CALLER_LEFT)
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)
@@ -195,7 +204,8 @@ class Exchange:
         problem = task.exception()
         if problem is not None:
             log.error("request failed inside the host", request_id=self.request_id, exc_info=problem)
-            self._fail(HttpError(500, "InternalServerError", "the host failed on this request; see host.log"))
+            words = "the host failed on this request; see host.log"
+            self._fail(HttpError(500, "InternalServerError", words), End.BROKEN)
 
     # -- the way to an instance ------------------------------------------------------------------------
 
@@ -234,6 +244,7 @@ class Exchange:
         self, function_name: str, qualifier: str, target: str, *, whole: bool, event: bool
     ) -> None:
         """Lease, connect, send; a second lease if the first instance cannot be reached."""
+        self._trace.function_name, self._trace.qualifier = function_name, qualifier
         for attempt in range(ATTEMPTS):
             try:
                 lease = await self._context.pool.acquire(function_name, qualifier)
@@ -242,6 +253,7 @@ class Exchange:
                 self._fail(HttpError(refused.status, code, message, refused.retry_after_seconds))
                 return
             self._lease = lease
+            self._trace.granted(lease)
             try:
                 await self._connect(lease, target, whole=whole, event=event, fresh=lease.woke)
                 return
@@ -250,7 +262,7 @@ class Exchange:
                     "instance not reached", instance=lease.instance_id, attempt=attempt, error=str(err)
                 )
                 self._release(failed=True)
-        self._fail(HttpError(502, "BadResponse", "no instance of the function could be reached"))
+        self._fail(HttpError(502, "BadResponse", "no instance of the function could be reached"), End.BROKEN)
 
     async def _connect(self, lease: Lease, target: str, *, whole: bool, event: bool, fresh: bool) -> None:
         upstream = await self._context.upstreams.connect(lease.host, lease.port, fresh=fresh)
@@ -260,6 +272,7 @@ class Exchange:
         self._start_timer(lease)
         relay = Relay(self, self._caller, self.head, lease, upstream, self.request_id)
         relay.is_event = event
+        relay.trace = self._trace
         relay.log_mark = self._log_mark(lease) if self._wants_log else None
         self._relay = relay
         self._resend = _Sent(target, whole, event, upstream.used)
@@ -322,9 +335,10 @@ class Exchange:
         if answered:
             self._done = True
             self._stop_timer()
+            self._tell(End.BROKEN, error.message)
             self._caller.abort()
         else:
-            self._fail(error)
+            self._fail(error, End.BROKEN)
 
     async def _again(self, lease: Lease, sent: _Sent) -> None:
         try:
@@ -349,13 +363,13 @@ class Exchange:
         self._release(failed=False)
         if answered:
             self._done = True
+            self._tell(End.TIMEOUT)
             self._caller.abort()
         else:
-            self._fail(
-                HttpError(504, "FunctionTimeout", f"the function's timeout of {seconds} seconds has passed")
-            )
+            words = f"the function's timeout of {seconds} seconds has passed"
+            self._fail(HttpError(504, "FunctionTimeout", words), End.TIMEOUT)
 
-    def _fail(self, error: HttpError) -> None:
+    def _fail(self, error: HttpError, end: End = End.COMPLETE) -> None:
         relay, self._relay = self._relay, None
         if relay is not None:
             relay.cancel()
@@ -363,11 +377,14 @@ class Exchange:
             if relay.answered:
                 self._done = True
                 self._stop_timer()
+                self._tell(End.BROKEN, error.message)
                 self._caller.abort()
                 return
-        self._answer(error_response(error, self.request_id))
+        self._trace.error_type = error.code
+        reason = "" if end is End.COMPLETE else error.message  # others' messages may quote what was sent
+        self._answer(error_response(error, self.request_id), end, reason)
 
-    def _answer(self, response: Response) -> None:
+    def _answer(self, response: Response, end: End = End.COMPLETE, reason: str = "") -> None:
         if self._done:
             return
         wants_close = b"close" in (self.head.header(b"connection") or b"").lower()
@@ -376,7 +393,11 @@ class Exchange:
         )
         extra = ((b"X-Fc-Request-Id", self.request_id.encode()),)
         is_head = self.head.method == "HEAD"
-        self._caller.write(render(response, keep_alive=keep_alive, head_only=is_head, extra=extra))
+        answer = render(response, keep_alive=keep_alive, head_only=is_head, extra=extra)
+        self._trace.status = response.status
+        self._trace.sent(len(answer), time.monotonic_ns())
+        self._caller.write(answer)
+        self._tell(end, reason)
         self._finish(keep_alive=keep_alive)
 
     def _finish(self, *, keep_alive: bool) -> None:
@@ -384,7 +405,18 @@ class Exchange:
             return
         self._done = True
         self._stop_timer()
+        self._tell(End.COMPLETE)
         self._caller.exchange_done(keep_alive=keep_alive)
+
+    def _tell(self, end: End, reason: str = "") -> None:
+        """The exchange is over: said once, to the access log and the counters."""
+        if self._is_told:
+            return
+        self._is_told = True
+        trace = self._trace
+        trace.end, trace.reason = end, reason
+        trace.ended_ns, trace.ended_wall_ns = time.monotonic_ns(), time.time_ns()
+        self._context.ended(trace)
 
     def _release(self, *, failed: bool) -> None:
         lease, self._lease = self._lease, None

@@ -7,8 +7,10 @@ Never: picks an instance, retries, releases the lease.
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
+from tickover.host.access import Trace
 from tickover.host.door_upstream import UpstreamConnection, UpstreamPool
 from tickover.host.http import Head, Headers, HttpError, relayed_head, upstream_head
 from tickover.host.logtail import LogMark
@@ -66,6 +68,7 @@ class Relay:
         self._done = False
         self._keep_alive = True
         self.is_event = False
+        self.trace: Trace | None = None
         self.log_mark: LogMark | None = None  # of a caller who wants the log of the call
 
     # -- towards the instance --------------------------------------------------------------------------
@@ -128,6 +131,10 @@ class Relay:
         if self.is_event and status >= 400:
             extra.append((b"x-fc-error-type", b"UnhandledInvocationError"))
             status, reason = 200, b""
+            if self.trace is not None:
+                self.trace.error_type = "UnhandledInvocationError"
+        if self.trace is not None:
+            self.trace.status = status
         if self.log_mark is not None:
             extra.append((b"X-Fc-Log-Result", self.log_mark.since()))
         framing = self._framing(status, has_length)
@@ -156,8 +163,13 @@ class Relay:
 
     def on_flush(self) -> None:
         if self._out and not self._done:
-            self._caller.write(b"".join(self._out))
+            self._write(b"".join(self._out))
             self._out.clear()
+
+    def _write(self, data: bytes) -> None:
+        if self.trace is not None:
+            self.trace.sent(len(data), time.monotonic_ns())
+        self._caller.write(data)
 
     def on_end(self, *, reusable: bool) -> None:
         if self._done:
@@ -191,11 +203,11 @@ class Relay:
         self.on_flush()
         self._caller.enter_tunnel()
         if rest:
-            self._caller.write(rest)
+            self._write(rest)
 
     def on_raw(self, data: bytes) -> None:
         if not self._done:
-            self._caller.write(data)
+            self._write(data)
 
     def on_raw_eof(self) -> None:
         if not self._done:

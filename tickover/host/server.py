@@ -23,6 +23,8 @@ from typing import IO, Any, Protocol
 import structlog
 
 from tickover.errors import Exit, TickoverError
+from tickover.host.access import Trace, is_kept, sample_share
+from tickover.host.access_file import AccessFile
 from tickover.host.admin import Admin, AdminContext
 from tickover.host.api import Api
 from tickover.host.api_context import ApiContext, wire_time
@@ -34,7 +36,8 @@ from tickover.host.hooks import Account
 from tickover.host.metrics import Metrics
 from tickover.host.model import Pool
 from tickover.host.ports import Bound
-from tickover.host.registry import ObjectRegistry
+from tickover.host.registry import Missing, ObjectRegistry
+from tickover.host.request_stats import RequestStats
 from tickover.host.routes import RouteCache
 from tickover.host.store import Store
 from tickover.paths import host_dir, nas_dir
@@ -80,6 +83,7 @@ class HostSettings:
     nas: Mapping[str, Path] = field(default_factory=dict)
     allow_remote: bool = False
     grace_seconds: float = GRACE_SECONDS
+    access_share: float = field(default_factory=lambda: sample_share(os.environ))
 
     @property
     def directory(self) -> Path:
@@ -181,6 +185,7 @@ class Host:
         self._make_pool = make_pool
         self._stop = asyncio.Event()
         self._keep_instances = False
+        self._access = AccessFile(settings.directory / "access.log")
         self.url = _url(settings.listen_host, bound.port)
 
     def request_stop(self, keep_instances: bool = False) -> None:
@@ -207,6 +212,7 @@ class Host:
             started_ns = time.time_ns()
             door = self._door(registry, pool, credentials, started_ns)
             await pool.start()
+            self._access.start()
             try:
                 await door.open(self._bound.sock)
                 self._announce(ready, started_ns)
@@ -215,6 +221,7 @@ class Host:
             finally:
                 (directory / "host.json").unlink(missing_ok=True)
                 await door.close(settings.grace_seconds)
+                await self._access.close()
                 await pool.stop(keep_instances=self._keep_instances)
                 log.info("stopped")
 
@@ -259,8 +266,25 @@ class Host:
                 verify=api.check_signature,
                 credentials=credentials,
                 upstreams=UpstreamPool(),
+                ended=self._heard(registry, pool.metrics),
             )
         )
+
+    def _heard(self, registry: ObjectRegistry, metrics: Metrics) -> Callable[[Trace], None]:
+        """What an exchange tells at its end: to the counters, and to the access log if it is kept."""
+        stats = RequestStats(lambda name, qualifier: _is_declared(registry, name, qualifier), self._dropped)
+        metrics.registry.register(stats)
+        share, access = self._settings.access_share, self._access
+
+        def ended(trace: Trace) -> None:
+            stats.observe(trace)
+            if is_kept(trace, share):
+                access.put(trace)
+
+        return ended
+
+    def _dropped(self) -> int:
+        return self._access.dropped
 
     def _announce(self, ready: Callable[[dict[str, Any]], None], started_ns: int) -> None:
         facts = {
@@ -276,6 +300,14 @@ class Host:
         draft.replace(path)
         log.info("ready", url=self.url, note=self._bound.note)
         ready(facts)
+
+
+def _is_declared(registry: ObjectRegistry, function_name: str, qualifier: str) -> bool:
+    try:
+        registry.resolve(function_name, qualifier)
+    except Missing:
+        return False
+    return True
 
 
 def _url(listen_host: str, port: int) -> str:
