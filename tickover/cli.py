@@ -96,6 +96,26 @@ def host_start(
     )
 
 
+@host_app.command("upgrade")
+def host_upgrade(
+    max_age: Annotated[
+        float,
+        typer.Option(
+            "--max-age",
+            min=0.0,
+            max=31_622_400.0,
+            metavar="SECONDS",
+            help="How long the former host may go on with its open requests.",
+        ),
+    ] = 86_400.0,
+    as_json: AsJson = False,
+) -> int:
+    """Replace the running host by this version; no request is lost, no stream is cut."""
+    from tickover.commands import hosts
+
+    return hosts.upgrade(session(), max_age, as_json=as_json)
+
+
 @host_app.command("stop")
 def host_stop(
     keep_instances: Annotated[

@@ -125,6 +125,38 @@ def test_function_timeout_ends_the_request(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_a_websocket_at_its_functions_timeout_is_cut_without_a_closing_frame(tmp_path: Path) -> None:
+    """What a client reports as 1006."""
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhi"
+        )
+        while await reader.read(100):
+            pass
+
+    async def scenario() -> None:
+        registry = registry_with(tmp_path, function={"timeout": 1})
+        async with instance(tunnel) as up, open_door(pool := FakePool([up]), registry) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"GET /fn/chat-dev/ws HTTP/1.1\r\nHost: h\r\n"
+                b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            )
+            await read_head(reader)
+            assert await reader.readexactly(2) == b"hi"
+            try:
+                rest = await reader.read()
+            except ConnectionResetError:
+                rest = b""
+            assert rest == b""
+            assert pool.released == [("i-0", False)]
+            writer.close()
+
+    run(scenario)
+
+
 def test_large_answer_is_held_back_by_a_slow_caller(tmp_path: Path) -> None:
     size = 64 * 1024 * 1024
     sent = [0]

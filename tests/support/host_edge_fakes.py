@@ -18,6 +18,7 @@ from tickover.host.clock import SystemClock
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
+from tickover.host.handover import NOBODY, Former
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import Metrics, Snapshot
 from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Woken
@@ -57,7 +58,14 @@ class FakePool:
     log: str | None = None
     metrics: Metrics = field(default_factory=lambda: Metrics(SystemClock(), lambda: Snapshot((), {}, {})))
 
-    async def start(self) -> None: ...
+    async def start(self, former: Former = NOBODY) -> None: ...
+
+    async def settle(self, seconds: float) -> None: ...
+
+    async def hand_over(self) -> Former:
+        return NOBODY
+
+    def assume(self, lease: Lease) -> None: ...
 
     async def stop(self, *, keep_instances: bool) -> None: ...
 

@@ -16,8 +16,9 @@ from alibabacloud_tea_openapi.utils_models import Config
 
 from tests.support.host_edge_fakes import FakePool
 from tickover.host.auth import Credentials, load_credentials
+from tickover.host.folder import prepare, single_host
 from tickover.host.ports import bind
-from tickover.host.server import Host, HostPool, HostSettings, PoolNeeds, prepare, single_host
+from tickover.host.server import Host, HostPool, HostSettings, PoolNeeds
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Served:
 def served(home: Path, make_pool: Callable[[PoolNeeds], HostPool] | None = None) -> Iterator[Served]:
     """A host on a free port until the block ends."""
     settings = HostSettings(home, port=0, grace_seconds=0.2)
-    prepare(settings)
+    prepare(home)
     pools: list[Any] = []
     facts: list[dict[str, Any]] = []
     hosts: list[Host] = []

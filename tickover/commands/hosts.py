@@ -1,4 +1,4 @@
-"""`tickover host start|stop|status|run`: the host of this project.
+"""`tickover host start|upgrade|stop|status|run`: the host of this project.
 
 Owns: the answers on the terminal. Promises: ``status --json`` always says ``running``. Never: runs an
 instance.
@@ -40,6 +40,18 @@ def start(
     return int(Exit.OK)
 
 
+def upgrade(session: Session, max_age_seconds: float, *, as_json: bool) -> int:
+    """`host upgrade`."""
+    from tickover.host.daemon import upgrade_host
+
+    info = upgrade_host(session.home, max_age_seconds)
+    if as_json:
+        session.say_json({"running": True, **info.as_json()})
+    else:
+        session.say(f"The host is replaced: {info.url} (pid {info.pid}, version {info.version})")
+    return int(Exit.OK)
+
+
 def stop(session: Session, *, keep_instances: bool, as_json: bool) -> int:
     """`host stop`."""
     from tickover.host.daemon import stop_host
@@ -73,6 +85,10 @@ def status(session: Session, *, as_json: bool) -> int:
         f"The host runs at {info.url} (pid {info.pid}, version {info.version}, since {info.started_at})",
         f"    functions: {functions}",
         f"    instances: {more.get('instances', 0)}",
+        *(
+            f"    former host {one['holder'].partition('-')[0]} finishes {one['requests']} request(s)"
+            for one in more.get("former_hosts") or ()
+        ),
         *(f"    driver {note}" for _, note in sorted((more.get("runtimes") or {}).items())),
         *(f"    {line}" for line in more.get("gpus") or ()),
     )

@@ -45,6 +45,7 @@ class AdminContext:
     runtimes: Callable[[], Mapping[str, str]]
     gpus: Callable[[], Sequence[str]]
     metrics: Callable[[], bytes]
+    former: Callable[[], Sequence[Mapping[str, Any]]]  # hosts before this one that finish their requests
     stop_seconds: Callable[[], float]
     shutdown: Callable[[bool], None]  # keep instances?
 
@@ -94,6 +95,7 @@ class Admin:
                 "instances": len(live),
                 "runtimes": dict(context.runtimes()),
                 "gpus": list(context.gpus()),
+                "former_hosts": list(context.former()),
             }
         )
 

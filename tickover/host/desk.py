@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from tickover.host import admission
 from tickover.host.canary import Splitter
 from tickover.host.clock import Clock
+from tickover.host.handover import HandedOver
 from tickover.host.instance import Instance, PoolKey, PoolSettings
 from tickover.host.model import InstanceState, Lease, Refused
 from tickover.host.roster import Roster
-from tickover.host.states import Event
+from tickover.host.states import ENDING, LADEN, Event
 from tickover.host.waiting import Waiter, WaitQueue
 
 
@@ -40,6 +43,7 @@ class Desk:
         self._host_of = host_of
         self._queues: dict[PoolKey, WaitQueue] = defaultdict(WaitQueue)
         self._leases: dict[int, tuple[Lease, Instance]] = {}
+        self._returning: dict[int, Lease] = {}  # of a former owner, on instances that are not up now
         self._splitter = Splitter()
 
     async def acquire(self, key: PoolKey, session: str = "") -> Lease:
@@ -82,13 +86,48 @@ class Desk:
                 self.give_back(waiter.grant.result())  # granted and cancelled in the same turn of the loop
             raise
 
-    def holder(self, lease: Lease) -> Instance:
-        """The instance that a lease is on."""
-        return self._leases[id(lease)][1]
+    def holder(self, lease: Lease) -> Instance | None:
+        """The instance that a lease is on; None if that was gone when its leases were taken over."""
+        found = self._leases.get(id(lease))
+        return None if found is None else found[1]
+
+    def assume(self, lease: Lease) -> None:
+        """Count a lease that a former owner has granted, if what it is on goes on."""
+        instance = self._roster.instances.get(lease.instance_id)
+        if instance is None or instance.state in ENDING - LADEN:
+            return
+        if instance.state not in LADEN | {InstanceState.READY}:
+            self._returning[id(lease)] = lease  # it is counted as soon as the instance is up
+            return
+        self._returning.pop(id(lease), None)
+        self._leases[id(lease)] = (lease, instance)
+        instance.in_flight += 1
+        if instance.state is InstanceState.READY:
+            self._happened(instance, Event.ADMITTED, "")
+
+    def resume(self) -> None:
+        """Count the leases whose instances were not up, and wake those that are idle."""
+        for lease in list(self._returning.values()):
+            instance = self._roster.instances.get(lease.instance_id)
+            if instance is None:
+                del self._returning[id(lease)]
+            elif instance.state is InstanceState.IDLE:
+                self._happened(instance, Event.WAKE_ASKED, "")
+            elif id(lease) in self._returning:  # else it was counted in one of the steps before
+                self.assume(lease)
+
+    def hand_over(self) -> tuple[Lease, ...]:
+        """The leases that are out, for the next owner; whoever waits is told to ask that one."""
+        for queue in self._queues.values():
+            queue.refuse_all(HandedOver)
+        return (*(lease for lease, _ in self._leases.values()), *self._returning.values())
 
     def give_back(self, lease: Lease) -> None:
         """The lease is over."""
-        _, instance = self._leases.pop(id(lease))
+        self._returning.pop(id(lease), None)
+        _, instance = self._leases.pop(id(lease), (lease, None))
+        if instance is None:
+            return
         instance.in_flight -= 1
         if instance.in_flight == 0:
             self._happened(instance, Event.EMPTIED, "")
@@ -97,6 +136,8 @@ class Desk:
 
     def pump(self, key: PoolKey) -> None:
         """Serve who waits, as far as there is room; wake who is needed; send away who waits in vain."""
+        if self._returning:
+            self.resume()
         queue = self._queues.get(key)
         if not queue:
             return
@@ -114,7 +155,8 @@ class Desk:
             self._happened(instance, Event.WAKE_ASKED, "")
         refused = self._refusal(key, 0) if len(queue) else None
         if refused is not None:
-            queue.refuse_all(refused)
+            # One exception for each: a shared one would collect the tracebacks of all.
+            queue.refuse_all(partial(replace, refused))
 
     def _is_left(self, key: PoolKey) -> bool:
         """Whether who waits for this version is better served by the other one: nobody serves it any more."""
@@ -138,7 +180,7 @@ class Desk:
     def close(self) -> None:
         """Send everybody away."""
         for queue in self._queues.values():
-            queue.refuse_all(Refused(503, "ServiceUnavailable", "the host is stopping", 5))
+            queue.refuse_all(lambda: Refused(503, "ServiceUnavailable", "the host is stopping", 5))
 
     def _grant(self, instance: Instance, since_ns: int) -> Lease:
         lease = Lease(

@@ -8,8 +8,11 @@ Never: buffers an answer, picks an instance.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import cast
 
 import httptools
@@ -52,6 +55,7 @@ class ClientConnection(asyncio.Protocol):
         self._in_head = True
         self._is_tunnel = False
         self._is_closing = False
+        self._is_between = True  # no byte of a request has been read that is not over
         self._early = b""
         self.quiet_since: float | None = None  # loop time since when no request is open
 
@@ -126,6 +130,7 @@ class ClientConnection(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._in_head = True
+        self._is_between = False
         self._receiving = None
         self.quiet_since = None if self._queue else self._door.now()
 
@@ -165,6 +170,7 @@ class ClientConnection(asyncio.Protocol):
             if not receiving.head.is_websocket:
                 self._receiving = None
             receiving.body_end()
+        self._is_between = True
         self._in_head = True
         self._head_bytes = 0
 
@@ -216,6 +222,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.quiet_since = self._door.now()
             self.set_reading(True)
+            self._door.rested(self)
         if self._early and not self._is_tunnel:
             early, self._early = self._early, b""
             self._feed(early)
@@ -224,6 +231,22 @@ class ClientConnection(asyncio.Protocol):
         """Close when no request has been open since the given loop time."""
         if self.quiet_since is not None and self.quiet_since <= before and self._transport is not None:
             self._transport.close()
+
+    def detach(self) -> int | None:
+        """A descriptor of the connection, which is no longer read here; None while a request is open on it.
+
+        What the caller has sent and nobody has read yet stays in it.
+        """
+        transport = self._transport
+        if self._queue or not self._is_between or self._early or self._is_closing or transport is None:
+            return None
+        sock = transport.get_extra_info("socket")
+        if transport.is_closing() or transport.get_write_buffer_size() or sock is None:
+            return None
+        transport.pause_reading()
+        descriptor = os.dup(sock.fileno())
+        self.abort()
+        return descriptor
 
     # -- inside ----------------------------------------------------------------------------------------
 
@@ -259,12 +282,56 @@ class Door:
         self._connections: set[ClientConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pass_on: Callable[[int], bool] | None = None
+        self._changed = asyncio.Event()  # a connection has ended
 
     async def open(self, sock: socket.socket) -> None:
         """Accept callers from a bound socket."""
         self._loop = asyncio.get_running_loop()
-        self._server = await self._loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
+        await self.accept(sock)
         self._sweep()
+
+    async def accept(self, sock: socket.socket) -> None:
+        """Take newcomers, beginning with those whom the kernel has kept waiting; sock is ours from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
+
+    def pause(self) -> None:
+        """Take no newcomers: they wait in the kernel, for whoever accepts from the socket next."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def adopt(self, descriptor: int) -> None:
+        """Go on with a caller's connection that another process has detached."""
+        sock = socket.socket(fileno=descriptor)
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: ClientConnection(self), sock)
+        except OSError as error:
+            log.info("a connection was not taken over", error=str(error))
+            sock.close()
+
+    def pass_on(self, give: Callable[[int], bool]) -> None:
+        """From now on give away each connection as soon as nothing is open on it."""
+        self._pass_on = give
+        for connection in list(self._connections):
+            self.rested(connection)
+
+    def rested(self, connection: ClientConnection) -> None:
+        """A connection whose answers are complete."""
+        descriptor = connection.detach() if self._pass_on is not None else None
+        if descriptor is not None and self._pass_on is not None and not self._pass_on(descriptor):
+            os.close(descriptor)  # nobody is there: as any server closes a connection that is not used
+
+    async def finish(self, seconds: float) -> int:
+        """Wait for the end of all connections, for so long; how many there are then."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._connections:
+                    self._changed.clear()
+                    await self._changed.wait()
+        return len(self._connections)
 
     async def close(self, grace_seconds: float) -> None:
         """Take nobody new, let open requests finish for a while, then cut."""
@@ -293,6 +360,7 @@ class Door:
 
     def left(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
+        self._changed.set()
 
     def _sweep(self) -> None:
         before = self.now() - HEAD_SECONDS

@@ -12,7 +12,7 @@ from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import Head, Response
-from tickover.host.model import Pool
+from tickover.host.model import Leases
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteTable
 
@@ -39,7 +39,7 @@ class Whole:
 class DoorContext:
     """What an exchange may ask."""
 
-    pool: Pool
+    pool: Leases
     registry: ObjectRegistry
     routes: Callable[[], RouteTable]
     api: Callable[[Whole], Awaitable[Response | Invocation]]

@@ -61,7 +61,7 @@ class PoolSettings:
     wake_deadline_seconds: float = 5.0
     wake_asleep_deadline_seconds: float = 60.0  # of an instance whose server may be asleep
     stop_grace_seconds: float = 10.0
-    drain_max_seconds: float = 3600.0
+    drain_max_seconds: float = 86_400.0
     queue_floor: int = 8
     queue_wait_seconds: float = 60.0
     max_starting: int = 4
@@ -211,4 +211,6 @@ def may_sleep(instance: Instance, settings: PoolSettings) -> bool:
 
 def drain_ns(spec: Function, settings: PoolSettings) -> int:
     """How long a retired instance may go on with what it has."""
-    return min(seconds_ns(settings.drain_max_seconds), (spec.timeout or 86400) * SECOND_NS)
+    given = idle_settings(spec.environment_variables).drain_seconds
+    seconds = settings.drain_max_seconds if given is None else given
+    return min(seconds_ns(seconds), (spec.timeout or 86400) * SECOND_NS)

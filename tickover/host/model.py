@@ -169,7 +169,24 @@ class UsageRow:
     gpu_memory_mb: int
 
 
-class Pool(Protocol):
+class Leases(Protocol):
+    """Who gives requests to instances, as the front door sees it."""
+
+    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
+        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue.
+
+        session: where an alias has two versions, requests with the same one go to the same version.
+        """
+        ...
+
+    def release(self, lease: Lease, *, failed: bool = False) -> None:
+        """The request is over (failed: the instance could not be reached or broke the connection)."""
+        ...
+
+    def log_path(self, instance_id: str) -> str | None: ...
+
+
+class Pool(Leases, Protocol):
     """What runs. The one owner of instances and of the meter."""
 
     async def start(self) -> None:
@@ -182,17 +199,6 @@ class Pool(Protocol):
 
     def notify(self) -> None:
         """Something declared has changed: reconcile soon."""
-        ...
-
-    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
-        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue.
-
-        session: where an alias has two versions, requests with the same one go to the same version.
-        """
-        ...
-
-    def release(self, lease: Lease, *, failed: bool = False) -> None:
-        """The request is over (failed: the instance could not be reached or broke the connection)."""
         ...
 
     async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
@@ -209,5 +215,3 @@ class Pool(Protocol):
     def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
         """Function name → requests finished in the window (billed per 10,000 calls)."""
         ...
-
-    def log_path(self, instance_id: str) -> str | None: ...

@@ -70,6 +70,7 @@ class IllegalEvent(Exception):
 
 LIVING = frozenset({S.CREATING, S.STARTING, S.WARMING, S.READY, S.BUSY, S.SUSPENDING, S.IDLE, S.WAKING})
 SERVING = frozenset({S.READY, S.BUSY})
+LADEN = frozenset({S.BUSY, S.DRAINING})  # with requests in flight
 STARTING = frozenset({S.CREATING, S.STARTING, S.WARMING})
 UP = frozenset({S.READY, S.BUSY, S.SUSPENDING, S.IDLE, S.WAKING})  # counted in `current`
 ENDING = frozenset({S.DRAINING, S.STOPPING, S.FAILED, S.STOPPED})

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tickover.host.model import Lease, Refused
+from tickover.host.model import Lease
 
 
 @dataclass(slots=True, eq=False)
@@ -56,9 +57,7 @@ class WaitQueue:
                 return waiter
         return None
 
-    def refuse_all(self, refusal: Refused) -> None:
+    def refuse_all(self, refusal: Callable[[], Exception]) -> None:
+        """Send everybody away, each with an exception of its own."""
         while (waiter := self.first()) is not None:
-            # One exception for each: a shared one would collect the tracebacks of all.
-            waiter.grant.set_exception(
-                Refused(refusal.status, refusal.code, refusal.message, refusal.retry_after_seconds)
-            )
+            waiter.grant.set_exception(refusal())
