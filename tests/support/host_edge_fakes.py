@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
 from tickover.host.clock import SystemClock
 from tickover.host.door import Door
@@ -186,6 +187,7 @@ async def open_door(
     registry: ObjectRegistry,
     api: Callable[[Whole], Awaitable[Response | Invocation]] = _no_api,
     admin: Callable[[Whole], Awaitable[Response]] | None = None,
+    ended: Ended = unheard,
 ) -> AsyncIterator[int]:
     """A front door on a free port."""
     door = Door(
@@ -198,6 +200,7 @@ async def open_door(
             verify=_accept,
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
+            ended=ended,
         )
     )
     sock = socket.create_server(("127.0.0.1", 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
 from tickover.host.door_body import BodyStore
 from tickover.host.door_deadlines import Deadlines
@@ -50,3 +51,4 @@ class DoorContext:
     upstreams: UpstreamPool
     bodies: BodyStore = field(default_factory=BodyStore)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    ended: Ended = unheard  # told once of each exchange, at its end

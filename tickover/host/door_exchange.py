@@ -8,6 +8,7 @@ an answer was seen and its whole body is still held. Never: parses bytes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 
+from tickover.host.access import End, Trace
 from tickover.host.auth import AuthKind, check_caller
 from tickover.host.door_body import HeldBody
 from tickover.host.door_context import DoorContext, Invocation, Whole
@@ -88,6 +90,8 @@ class Exchange:
         self._attempts = 0
         self._was_kept = False  # sent on a connection kept from an earlier request
         self._done = False
+        self._trace = Trace(self.request_id, head.method, head.path, head.host, time.monotonic_ns())
+        self._is_told = False
 
     # -- fed by the connection -------------------------------------------------------------------------
 
@@ -125,6 +129,7 @@ class Exchange:
         if self._done:
             return
         self._received += len(data)
+        self._trace.bytes_in += len(data)
         if self._received > MAX_BODY_BYTES:
             self._fail(too_large())
             return
@@ -166,6 +171,7 @@ class Exchange:
 
     def raw(self, data: bytes) -> None:
         if self._relay is not None:
+            self._trace.bytes_in += len(data)
             self._relay.send_raw(data)
 
     def raw_eof(self) -> None:
@@ -187,6 +193,7 @@ class Exchange:
             self._relay.cancel()
         self._release(failed=False)
         self._close()
+        self._tell(End.CALLER_LEFT)
 
     def _tell_to_continue(self) -> None:
         if self.head.awaits_continue and not self._received and not self._told_to_continue:
@@ -203,7 +210,7 @@ class Exchange:
         problem = task.exception()
         if problem is not None:
             log.error("request failed inside the host", request_id=self.request_id, exc_info=problem)
-            self._fail(_BROKEN)
+            self._fail(_BROKEN, End.BROKEN)
 
     # -- the way to an instance ------------------------------------------------------------------------
 
@@ -211,6 +218,8 @@ class Exchange:
         """At once if an instance and a connection to it are free, which is the usual case."""
         self._order = order
         lease = self._lease = self._context.pool.acquire_now(order.function_name, order.qualifier)
+        if lease is not None:
+            self._trace.granted(lease)
         if lease is not None and not lease.woke:
             upstream = self._context.upstreams.take((lease.host, lease.port))
             if upstream is not None:
@@ -247,6 +256,7 @@ class Exchange:
     async def _ask(self, order: Order) -> None:
         """Lease, connect, send; another lease if the instance cannot be reached."""
         self._order = order
+        self._trace.function_name, self._trace.qualifier = order.function_name, order.qualifier
         while self._attempts < ATTEMPTS:
             if self._lease is None:
                 try:
@@ -258,10 +268,11 @@ class Exchange:
                         HttpError(refused.status, refused.code, refused.message, refused.retry_after_seconds)
                     )
                     return
+                self._trace.granted(self._lease)
             if await self._reached(self._lease, order, fresh=self._lease.woke):
                 return
             self._release(failed=True)
-        self._fail(_NOBODY)
+        self._fail(_NOBODY, End.BROKEN)
 
     async def _reached(self, lease: Lease, order: Order, *, fresh: bool) -> bool:
         """Send it on a connection to a leased instance, if there can be one."""
@@ -286,6 +297,7 @@ class Exchange:
             self._context.deadlines.add(self, lease.timeout_seconds)
         relay = Relay(self, self._caller, self.head, lease, upstream, self.request_id)
         relay.is_event = order.event
+        relay.trace = self._trace
         relay.log_mark = self._log_mark(lease) if self._wants_log else None
         self._relay = relay
         self._was_kept = upstream.used
@@ -320,11 +332,9 @@ class Exchange:
         if answered or not self._held.is_whole or lease is None or order is None:
             self._release(failed=True)
             if answered:
-                self._done = True
-                self._close()
-                self._caller.abort()
+                self._cut(End.BROKEN, error.message)
             else:
-                self._fail(error)
+                self._fail(error, End.BROKEN)
         elif self._was_kept:  # a kept connection that the instance had closed meanwhile
             self._spawn(self._again(lease, order))
         else:
@@ -342,7 +352,7 @@ class Exchange:
             log.warning("instance ended, asking another", instance=lease.instance_id, request=self.request_id)
             await self._ask(order)
         else:
-            self._fail(error)
+            self._fail(error, End.BROKEN)
 
     async def _has_ended(self, lease: Lease) -> bool:
         for _ in range(round(ENDED_SECONDS / _LOOK_SECONDS)):
@@ -365,15 +375,12 @@ class Exchange:
             self._task.cancel()
         self._release(failed=False)
         if answered:
-            self._done = True
-            self._close()
-            self._caller.abort()
+            self._cut(End.TIMEOUT)
         else:
-            self._fail(
-                HttpError(504, "FunctionTimeout", f"the function's timeout of {seconds} seconds has passed")
-            )
+            words = f"the function's timeout of {seconds} seconds has passed"
+            self._fail(HttpError(504, "FunctionTimeout", words), End.TIMEOUT)
 
-    def _fail(self, error: HttpError) -> None:
+    def _fail(self, error: HttpError, end: End = End.COMPLETE) -> None:
         relay, self._relay = self._relay, None
         if relay is not None:
             relay.cancel()
@@ -381,19 +388,23 @@ class Exchange:
             self._task.cancel()
         self._release(failed=False)
         if relay is not None and relay.answered:
-            self._done = True
-            self._close()
-            self._caller.abort()
+            self._cut(End.BROKEN, error.message)
             return
-        self._answer(error_response(error, self.request_id))
+        self._trace.error_type = error.code
+        reason = "" if end is End.COMPLETE else error.message  # others' messages may quote what was sent
+        self._answer(error_response(error, self.request_id), end, reason)
 
-    def _answer(self, response: Response) -> None:
+    def _answer(self, response: Response, end: End = End.COMPLETE, reason: str = "") -> None:
         if self._done:
             return
         keep_alive = self.is_complete and self._error is None and self.head.keeps_alive
         extra = ((b"X-Fc-Request-Id", self.request_id.encode()),)
         is_head = self.head.method == "HEAD"
-        self._caller.write(render(response, keep_alive=keep_alive, head_only=is_head, extra=extra))
+        answer = render(response, keep_alive=keep_alive, head_only=is_head, extra=extra)
+        self._trace.status = response.status
+        self._trace.sent(len(answer), time.monotonic_ns())
+        self._caller.write(answer)
+        self._tell(end, reason)
         self._finish(keep_alive=keep_alive)
 
     def _finish(self, *, keep_alive: bool) -> None:
@@ -401,7 +412,25 @@ class Exchange:
             return
         self._done = True
         self._close()
+        self._tell(End.COMPLETE)
         self._caller.exchange_done(keep_alive=keep_alive)
+
+    def _cut(self, end: End, reason: str = "") -> None:
+        """Break off an answer that has begun, so that it is seen as broken."""
+        self._done = True
+        self._close()
+        self._tell(end, reason)
+        self._caller.abort()
+
+    def _tell(self, end: End, reason: str = "") -> None:
+        """The exchange is over: said once, to the access log and the counters."""
+        if self._is_told:
+            return
+        self._is_told = True
+        trace = self._trace
+        trace.end, trace.reason = end, reason
+        trace.ended_ns, trace.ended_wall_ns = time.monotonic_ns(), time.time_ns()
+        self._context.ended(trace)
 
     def _release(self, *, failed: bool) -> None:
         lease, self._lease = self._lease, None

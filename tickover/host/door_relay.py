@@ -7,9 +7,11 @@ Never: picks an instance, retries, releases the lease.
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from typing import Protocol
 
+from tickover.host.access import Trace
 from tickover.host.door_body import HeldBody
 from tickover.host.door_upstream import UpstreamConnection, UpstreamPool
 from tickover.host.http import Head, Headers, HttpError, relayed_head, trailer_lines, upstream_head
@@ -72,6 +74,7 @@ class Relay:
         self._done = False
         self._keep_alive = True
         self.is_event = False
+        self.trace: Trace | None = None
         self.log_mark: LogMark | None = None  # of a caller who wants the log of the call
 
     # -- towards the instance --------------------------------------------------------------------------
@@ -168,6 +171,10 @@ class Relay:
         if self.is_event and status >= 400:
             extra += b"x-fc-error-type: UnhandledInvocationError\r\n"
             status, reason = 200, b""
+            if self.trace is not None:
+                self.trace.error_type = "UnhandledInvocationError"
+        if self.trace is not None:
+            self.trace.status = status
         if self.log_mark is not None:
             extra += b"X-Fc-Log-Result: " + self.log_mark.since() + b"\r\n"
         self._out.append(relayed_head(status, reason, headers, extra + self._framing(status, has_length)))
@@ -191,8 +198,13 @@ class Relay:
 
     def on_flush(self) -> None:
         if self._out and not self._done:
-            self._caller.write(b"".join(self._out))
+            self._write(b"".join(self._out))
             self._out.clear()
+
+    def _write(self, data: bytes) -> None:
+        if self.trace is not None:
+            self.trace.sent(len(data), time.monotonic_ns())
+        self._caller.write(data)
 
     def on_end(self, *, reusable: bool, trailers: Headers) -> None:
         if self._done:
@@ -230,11 +242,11 @@ class Relay:
         self.on_flush()
         self._caller.enter_tunnel()
         if rest:
-            self._caller.write(rest)
+            self._write(rest)
 
     def on_raw(self, data: bytes) -> None:
         if not self._done:
-            self._caller.write(data)
+            self._write(data)
 
     def on_raw_eof(self) -> None:
         if not self._done:

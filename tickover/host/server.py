@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 import structlog
 
 from tickover.errors import TickoverError
+from tickover.host.access import sample_share
 from tickover.host.admin import Admin, AdminContext
 from tickover.host.api import Api
 from tickover.host.api_context import ApiContext, wire_time
@@ -36,6 +37,7 @@ from tickover.host.metrics import Metrics
 from tickover.host.model import Lease, Pool
 from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
+from tickover.host.request_reports import RequestReports
 from tickover.host.routes import RouteCache
 from tickover.host.store import Store
 from tickover.host.succession import Inherited
@@ -97,6 +99,7 @@ class HostSettings:
     nas: Mapping[str, Path] = field(default_factory=dict)
     allow_remote: bool = False
     grace_seconds: float = GRACE_SECONDS
+    access_share: float = field(default_factory=lambda: sample_share(os.environ))
 
     @property
     def directory(self) -> Path:
@@ -147,6 +150,7 @@ class Host:
         self._keep_instances = False
         self._switch = Switch()
         self._upstreams = UpstreamPool()
+        self._reports = RequestReports(settings.directory / "access.log", settings.access_share)
         self._control: Control | None = None
         self._started_ns = time.time_ns()
         self.url = _url(settings.listen_host, bound.port)
@@ -161,6 +165,7 @@ class Host:
         self._credentials = load_or_create_credentials(directory / "credentials.json")
         self._core = await self._begin(inherited.former if inherited else NOBODY)
         self._door = Door(self._context())
+        self._reports.start()
         self._control = Control(self, directory, self._switch, self._door) if self._lock else None
         is_ours = inherited is None
         try:
@@ -188,6 +193,7 @@ class Host:
         if is_ours:
             (self._settings.directory / "host.json").unlink(missing_ok=True)
         await self._door.close(self._settings.grace_seconds)
+        await self._reports.close()
         if self._control is not None:
             self._control.close()
         if self._control is None or not self._control.is_over:
@@ -272,6 +278,7 @@ class Host:
     # -- inside ----------------------------------------------------------------------------------------
 
     def _with_apis(self, store: Store, registry: ObjectRegistry, pool: HostPool) -> Core:
+        self._reports.show(registry, pool.metrics)
         api = Api(
             ApiContext(
                 registry,
@@ -324,6 +331,7 @@ class Host:
             credentials=self._credentials,
             upstreams=self._upstreams,
             bodies=BodyStore(self._settings.directory),
+            ended=self._reports.ended,
         )
 
     async def _owned(self) -> None:
