@@ -77,9 +77,10 @@ def serve_host(home: Path) -> None:
     """A host with one function and its one instance; says its URL on a line."""
     import uvloop
 
+    from tickover.host.folder import prepare
     from tickover.host.pool import ReservedPool
     from tickover.host.ports import bind
-    from tickover.host.server import Host, HostPool, HostSettings, PoolNeeds, prepare
+    from tickover.host.server import Host, HostPool, HostSettings, PoolNeeds
     from tickover.host.store import Kind, Row
 
     def make_pool(needs: PoolNeeds) -> HostPool:
@@ -117,7 +118,7 @@ def serve_host(home: Path) -> None:
 
     async def main() -> None:
         settings = HostSettings(home, port=0, grace_seconds=0.2)
-        prepare(settings)
+        prepare(home)
         bound = bind("127.0.0.1", 0, settings.directory / "port")
         with contextlib.closing(bound.sock):
             host = Host(settings, bound, make_pool)
