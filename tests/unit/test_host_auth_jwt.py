@@ -131,6 +131,7 @@ def test_lists_of_paths(lists: dict[str, Any], path: str, is_open: bool) -> None
         {"tokenLookup": "form:t"},
         {"claimPassBy": "form:a:b"},
         {"claimPassBy": "header:a:b\r\nc"},
+        {"claimPassBy": "header:a:Content-Length"},
         {"claimPassBy": "header:a:x-fc-account-id"},
         {"whitelist": ["/a"], "blacklist": ["/b"]},
         {"whitelist": ["a"]},

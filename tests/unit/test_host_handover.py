@@ -189,7 +189,9 @@ class Owner:
         self.leaves = leaves
         self.ended: list[tuple[Lease, bool]] = []
 
-    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
+    async def acquire(
+        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+    ) -> Lease:
         if self.leaves is not None:
             self.leaves.hold()
             raise HandedOver
@@ -240,7 +242,9 @@ def test_what_ends_while_it_is_undecided_is_told_to_the_next_owner_once() -> Non
 
 def test_a_refusal_is_not_asked_again() -> None:
     class Refusing(Owner):
-        async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
+        async def acquire(
+            self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+        ) -> Lease:
             raise Refused(429, "ResourceExhausted", "full", 1)
 
     async def scenario() -> None:

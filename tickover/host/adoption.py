@@ -16,10 +16,17 @@ from tickover.host.hooks import initializer_of
 from tickover.host.instance import Instance, PoolSettings, may_sleep
 from tickover.host.model import InstanceState
 from tickover.host.runtimes.base import Condition
-from tickover.host.states import ENDING, STARTING, UP
+from tickover.host.states import ENDING, STARTING, UP, Effect
 
 GONE_REASON = "it ended while no host was running"
 STRANDED_REASON = "its host ended before it was up"
+# What is begun with one that is taken over.
+ADOPTION_EFFECT = {
+    InstanceState.STARTING: Effect.CHECK_HEALTH,
+    InstanceState.WARMING: Effect.WARM_UP,
+    InstanceState.WAKING: Effect.THAW,
+    InstanceState.STOPPING: Effect.STOP,
+}
 
 
 def adopted_state(

@@ -23,6 +23,13 @@ ALGORITHMS: Final = frozenset(
 )
 MAX_KEYS: Final = 100
 _POSITIONS: Final = ("header", "cookie", "query")
+# What says where a request ends, where it goes, or what ends at the next hop is not for claims to say.
+_FRAMING: Final = frozenset(
+    {
+        *("connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 _NO_TIME_OF_ITS_OWN: Final[Options] = {
     "verify_exp": False,
@@ -186,8 +193,8 @@ def _claims(text: Any) -> tuple[tuple[str, str], ...]:
             raise JwtRuleError(
                 f"claimPassBy {entry.strip()!r}: this host passes claims as header:CLAIM:HEADER"
             )
-        if name.lower().startswith("x-fc-"):
-            raise JwtRuleError(f"claimPassBy {entry.strip()!r}: x-fc-* headers are the platform's own")
+        if name.lower().startswith("x-fc-") or name.lower() in _FRAMING:
+            raise JwtRuleError(f"claimPassBy {entry.strip()!r}: this header is not for claims")
         found.append((claim, name))
     return tuple(found)
 

@@ -14,15 +14,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import structlog
+
 from tickover.host import admission
 from tickover.host.canary import Splitter
 from tickover.host.clock import Clock
 from tickover.host.handover import HandedOver
 from tickover.host.instance import Instance, PoolKey, PoolSettings
-from tickover.host.model import InstanceState, Lease, Refused
+from tickover.host.model import InstanceState, Lease, Refused, Waiting
 from tickover.host.roster import Roster
 from tickover.host.states import ENDING, LADEN, Event
 from tickover.host.waiting import Waiter, WaitQueue
+
+log = structlog.get_logger(__name__)
 
 
 class Desk:
@@ -46,27 +50,49 @@ class Desk:
         self._returning: dict[int, Lease] = {}  # of a former owner, on instances that are not up now
         self._splitter = Splitter()
 
-    async def acquire(self, key: PoolKey, session: str = "") -> Lease:
-        """A lease at once if there is room, else in turn. Raises Refused."""
+    def acquire_now(self, key: PoolKey) -> Lease | None:
+        """A lease if there is room, nobody waits for it, and there is one version that it can be on."""
+        return None if key in self._roster.canaries else self._free(key)
+
+    def _free(self, key: PoolKey) -> Lease | None:
+        if self._queues.get(key):
+            return None
+        instance = admission.pick(self._roster.of(key), self._roster.revision(key))
+        return None if instance is None else self._grant(instance, self._clock.mono_ns())
+
+    def enter(self, key: PoolKey, request_id: str = "", session: str = "") -> Lease | Waiter:
+        """A lease at once if there is room, else a place in the queue. Raises Refused."""
         key = self._lane(key, session)
-        now = self._clock.mono_ns()
+        lease = self._free(key)
+        if lease is not None:
+            return lease
         queue = self._queues[key]
-        if not queue:
-            instance = admission.pick(self._roster.of(key), self._roster.revision(key))
-            if instance is not None:
-                return self._grant(instance, now)
         refused = self._refusal(key, len(queue))
         if refused is not None:
             raise refused
-        waiter = queue.join(now)
+        waiter = queue.join(self._clock.mono_ns(), request_id)
         self.pump(key)
+        phase = admission.phase(self._roster.of(key))
+        if phase != InstanceState.BUSY.value and not waiter.grant.done():
+            log.info("waiting", request=request_id, pool=str(key), position=len(queue), phase=phase)
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no longer; no mistake for one that has been served."""
+        waiter.queue.leave(waiter)
+
+    async def acquire(self, key: PoolKey, request_id: str = "", session: str = "") -> Lease:
+        """A lease at once if there is room, else in turn. Raises Refused."""
+        entered = self.enter(key, request_id, session)
+        if isinstance(entered, Lease):
+            return entered
         try:
             async with asyncio.timeout(self._settings.queue_wait_seconds):
-                return await self._granted(waiter)
+                return await self._granted(entered)
         except TimeoutError:
             raise admission.waited_too_long(key, self._settings) from None
         finally:
-            waiter.queue.leave(waiter)
+            self.leave(entered)
 
     def _lane(self, key: PoolKey, session: str) -> PoolKey:
         """The pool of the version that a request goes to. A version that nobody serves yet gets none as long
@@ -170,6 +196,19 @@ class Desk:
         for key in list(self._queues):
             self.pump(key)
 
+    def queued(self, function_name: str | None) -> tuple[Waiting, ...]:
+        """Who waits, by pool in order of service."""
+        now = self._clock.mono_ns()
+        return tuple(
+            Waiting(
+                waiter.request_id, key.function_name, key.qualifier, position, now - waiter.since_ns, phase
+            )
+            for key, queue in sorted(self._queues.items())
+            if function_name in (None, key.function_name)
+            for phase in [admission.phase(self._roster.of(key))]
+            for position, waiter in enumerate(queue, start=1)
+        )
+
     def waiting(self) -> dict[tuple[str, str], int]:
         """(function, qualifier) → requests in its queues."""
         found: dict[tuple[str, str], int] = defaultdict(int)
@@ -192,6 +231,7 @@ class Desk:
             port=instance.port or 0,
             woke=instance.wake_mono_ns >= since_ns,
             waited_ns=self._clock.mono_ns() - since_ns,
+            timeout_seconds=instance.spec.timeout,
         )
         self._leases[id(lease)] = (lease, instance)
         instance.in_flight += 1

@@ -6,9 +6,12 @@ Owns: those values. Promises: frozen data. Never: any decision, any I/O.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
+from tickover.host.door_body import BodyStore
+from tickover.host.door_deadlines import Deadlines
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import Head, Response
 from tickover.host.model import Leases
@@ -23,6 +26,17 @@ class Invocation:
     function_name: str
     qualifier: str
     wants_log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of which function. whole: the body is complete and held, sent with its length."""
+
+    function_name: str
+    qualifier: str
+    target: str
+    whole: bool = False
+    event: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +60,6 @@ class DoorContext:
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool
+    bodies: BodyStore = field(default_factory=BodyStore)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    ended: Ended = unheard  # told once of each exchange, at its end

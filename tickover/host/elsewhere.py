@@ -49,7 +49,12 @@ class Elsewhere:
         self._is_closed = False
         self._serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        return None  # whoever is asked is not in this process
+
+    async def acquire(
+        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+    ) -> Lease:
         number = next(self._next)
         ask = _Ask(function_name, qualifier, session, asyncio.get_running_loop().create_future())
         self._asks[number] = ask
@@ -73,6 +78,9 @@ class Elsewhere:
         number, _ = self._numbers.pop(id(lease), (None, lease))
         if number is not None:
             self._say({"do": "release", "number": number, "failed": failed})
+
+    def has_ended(self, instance_id: str) -> bool:
+        return False  # its owner has not said so
 
     def log_path(self, instance_id: str) -> str | None:
         path = self._folder / "logs" / f"{instance_id}.log"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tickover.fc.function import Function
 from tickover.host.clock import SECOND_NS, seconds_ns
@@ -18,11 +19,10 @@ from tickover.host.runtimes.base import Gpu
 SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PoolKey:
+class PoolKey(NamedTuple):
     """A reserved pool: one qualifier of one function; two of an alias that gives a second version a share.
 
-    is_canary: the second version's.
+    is_canary: the second version's. A tuple, because every request looks several things up by it.
     """
 
     function_name: str

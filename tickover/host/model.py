@@ -32,6 +32,8 @@ class InstanceState(Enum):
     STOPPED = "stopped"
     FAILED = "failed"
 
+    __hash__ = object.__hash__  # there is one of each, and every request looks several things up by it
+
 
 class Deepest(Enum):
     """The rungs of the idle ladder, the least deep first; each includes those before it."""
@@ -140,6 +142,19 @@ class Lease:
     port: int
     woke: bool  # this request made the instance wake
     waited_ns: int  # from acquire to grant
+    timeout_seconds: int | None = None  # how long the request may take from now on
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request in a queue. position: 1 is served next. phase: what it waits for (`admission.phase`)."""
+
+    request_id: str
+    function_name: str
+    qualifier: str
+    position: int
+    waited_ns: int
+    phase: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +187,26 @@ class UsageRow:
 class Leases(Protocol):
     """Who gives requests to instances, as the front door sees it."""
 
-    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        """A lease if one can be had without waiting or choosing; else None, and `acquire` says why."""
+        ...
+
+    async def acquire(
+        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+    ) -> Lease:
         """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue.
 
-        session: where an alias has two versions, requests with the same one go to the same version.
+        request_id: as those who look at the queue shall see it. session: where an alias has two versions,
+        requests with the same one go to the same version.
         """
         ...
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         """The request is over (failed: the instance could not be reached or broke the connection)."""
+        ...
+
+    def has_ended(self, instance_id: str) -> bool:
+        """Whether an instance is known to do no more work; False where that cannot be known."""
         ...
 
     def log_path(self, instance_id: str) -> str | None: ...
@@ -199,6 +225,10 @@ class Pool(Leases, Protocol):
 
     def notify(self) -> None:
         """Something declared has changed: reconcile soon."""
+        ...
+
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        """Who waits, by pool in order of service."""
         ...
 
     async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from tickover.host.adoption import adopt
+from tickover.host.adoption import ADOPTION_EFFECT, adopt
 from tickover.host.cards import CardDesk, Gpus
 from tickover.host.clock import SECOND_NS, Clock, SystemClock
 from tickover.host.desk import Desk
@@ -39,6 +39,7 @@ from tickover.host.model import (
     Refused,
     Registry,
     UsageRow,
+    Waiting,
     Woken,
 )
 from tickover.host.roster import Roster
@@ -46,8 +47,8 @@ from tickover.host.runtimes.base import Condition, Runtime
 from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.scheduler import Start, Tell, decide
 from tickover.host.stamps import stamp
-from tickover.host.states import LIVING, SERVING, Effect, Event, step
-from tickover.host.upkeep import collect_for_ever, tidy_logs
+from tickover.host.states import ENDING, LIVING, SERVING, Effect, Event, step
+from tickover.host.upkeep import collect_for_ever, tell_end, tidy_logs
 from tickover.host.waking import wake_idle
 from tickover.host.works import Surroundings, Works
 
@@ -56,18 +57,8 @@ __all__ = ["PoolSettings", "ReservedPool"]
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a schedule
-_RETRY_SECONDS = 5.0
-_TIDY_BEATS = 15
+_RETRY_SECONDS, _TIDY_BEATS = 5.0, 15
 _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
-_NOTED = frozenset(
-    {InstanceState.DRAINING, InstanceState.STOPPING, InstanceState.FAILED, InstanceState.STOPPED}
-)
-_ADOPTION_EFFECT = {
-    InstanceState.STARTING: Effect.CHECK_HEALTH,
-    InstanceState.WARMING: Effect.WARM_UP,
-    InstanceState.WAKING: Effect.THAW,
-    InstanceState.STOPPING: Effect.STOP,
-}
 
 
 class ReservedPool:
@@ -140,7 +131,7 @@ class ReservedPool:
             loop.create_task(collect_for_ever(self._around, self._roster)),
         ]
         for task in self._tasks:
-            task.add_done_callback(_tell_end)
+            task.add_done_callback(tell_end)
 
     async def _adopt(self, noted: list[Instance], former: Former) -> list[Instance]:
         """Take over what a former host left running; the instances that are gone."""
@@ -155,7 +146,7 @@ class ReservedPool:
         await self._cards.open(found.living)
         for instance in found.living:
             self._works.watch(instance)
-            self._works.do(_ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
+            self._works.do(ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
             log.info("adopted", instance=instance.instance_id, state=instance.state.value, pid=instance.pid)
         self._desk.resume()
         return found.gone
@@ -334,7 +325,7 @@ class ReservedPool:
         if move.effect is Effect.FORGET:
             instance.destroyed_wall_ns = self._clock.wall_ns()
             self._roster.remove(instance)
-        if event is Event.WARMED or move.effect is Effect.FORGET or move.state in _NOTED - {former}:
+        if event is Event.WARMED or move.effect is Effect.FORGET or move.state in ENDING - {former}:
             self._meter.note(instance)
         self._works.do(move.effect, instance)
         self._changed(instance, event)
@@ -353,7 +344,8 @@ class ReservedPool:
     def _can_wait(self, instance: Instance, event: Event) -> bool:
         """Whether the reconciler looks early enough anyhow: requests come and go far more often than it."""
         if event is Event.EMPTIED and instance.state is InstanceState.READY:
-            return self._look_ns <= instance.empty_mono_ns + linger_ns(instance.spec, self._settings)
+            idle_ns = instance.empty_mono_ns + linger_ns(instance.spec, self._settings)
+            return not instance.idle_enabled or self._look_ns <= idle_ns
         return event is Event.ADMITTED
 
     async def _next_change(self) -> None:
@@ -384,11 +376,25 @@ class ReservedPool:
 
     # -- requests --------------------------------------------------------------------------------------
 
-    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        if not self._is_open:
+            return None
+        self._refresh()
+        return self._desk.acquire_now(PoolKey(function_name, qualifier))
+
+    async def acquire(
+        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+    ) -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier), session)
+        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id, session)
+
+    def has_ended(self, instance_id: str) -> bool:
+        return self._roster.has_ended(instance_id)
+
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        return self._desk.queued(function_name)
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         if not failed and self._is_open:
@@ -442,8 +448,3 @@ class ReservedPool:
     def log_path(self, instance_id: str) -> str | None:
         path = self._around.log_path(instance_id)
         return str(path) if path.is_file() else None
-
-
-def _tell_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("the pool's loop has ended. This is a bug in tickover.", exc_info=error)

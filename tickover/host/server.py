@@ -19,12 +19,14 @@ from typing import IO, Any, Protocol
 import structlog
 
 from tickover.errors import TickoverError
+from tickover.host.access import sample_share
 from tickover.host.admin import Admin, AdminContext
 from tickover.host.api import Api
 from tickover.host.api_context import ApiContext, wire_time
 from tickover.host.auth import load_or_create_credentials
 from tickover.host.control import Control
 from tickover.host.door import Door
+from tickover.host.door_body import BodyStore
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.folder import sign
@@ -35,6 +37,7 @@ from tickover.host.metrics import Metrics
 from tickover.host.model import Lease, Pool
 from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
+from tickover.host.request_reports import RequestReports
 from tickover.host.routes import RouteCache
 from tickover.host.store import Store
 from tickover.host.succession import Inherited
@@ -98,6 +101,7 @@ class HostSettings:
     nas: Mapping[str, Path] = field(default_factory=dict)
     allow_remote: bool = False
     grace_seconds: float = GRACE_SECONDS
+    access_share: float = field(default_factory=lambda: sample_share(os.environ))
 
     @property
     def directory(self) -> Path:
@@ -151,6 +155,7 @@ class Host:
         self._keep_instances = False
         self._switch = Switch()
         self._upstreams = UpstreamPool()
+        self._reports = RequestReports(settings.directory / "access.log", settings.access_share)
         self._control: Control | None = None
         self._started_ns = time.time_ns()
         self.url = _url(settings.listen_host, bound.port)
@@ -165,6 +170,7 @@ class Host:
         self._credentials = load_or_create_credentials(directory / "credentials.json")
         self._core = await self._begin(inherited.former if inherited else NOBODY)
         self._door = Door(self._context())
+        self._reports.start()
         self._control = Control(self, directory, self._switch, self._door) if self._lock else None
         is_ours = inherited is None
         try:
@@ -193,6 +199,7 @@ class Host:
         if is_ours:
             (self._settings.directory / "host.json").unlink(missing_ok=True)
         await self._door.close(self._settings.grace_seconds)
+        await self._reports.close()
         if self._control is not None:
             self._control.close()
         if self._control is None or not self._control.is_over:
@@ -287,6 +294,7 @@ class Host:
     # -- inside ----------------------------------------------------------------------------------------
 
     def _with_apis(self, store: Store, registry: ObjectRegistry, pool: HostPool) -> Core:
+        self._reports.show(registry, pool.metrics)
         api = Api(
             ApiContext(
                 registry,
@@ -338,6 +346,8 @@ class Host:
             verify=core.api.check_signature,
             credentials=self._credentials,
             upstreams=self._upstreams,
+            bodies=BodyStore(self._settings.directory),
+            ended=self._reports.ended,
         )
 
     async def _owned(self) -> None:

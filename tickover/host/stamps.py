@@ -13,13 +13,15 @@ from tickover.host.states import Event
 
 def stamp(instance: Instance, event: Event, now_ns: int, settings: PoolSettings) -> None:
     """Write down when it happened. now_ns: monotonic."""
+    if event is Event.ADMITTED:  # with EMPTIED by far the most frequent
+        return
     match event:
+        case Event.EMPTIED | Event.WOKEN | Event.FREEZE_FAILED:
+            instance.empty_mono_ns = now_ns
         case Event.SPAWNED:
             instance.spawned_mono_ns = now_ns
         case Event.WARMED:
             instance.ready_mono_ns = instance.empty_mono_ns = now_ns
-        case Event.EMPTIED | Event.WOKEN | Event.FREEZE_FAILED:
-            instance.empty_mono_ns = now_ns
         case Event.FROZEN if instance.can_deep and instance.rung is Deepest.SLEEP:
             after = deep_after_ns(instance.spec, settings)
             instance.sink_ns = instance.sink_ns if after is None else now_ns + after

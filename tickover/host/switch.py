@@ -21,11 +21,16 @@ class Switch:
         self._ended: list[tuple[Lease, bool]] = []
         self._decided = asyncio.Event()
 
-    async def acquire(self, function_name: str, qualifier: str, *, session: str = "") -> Lease:
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        return None if self._owner is None else self._owner.acquire_now(function_name, qualifier)
+
+    async def acquire(
+        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+    ) -> Lease:
         while True:
             owner = await self.owner()
             try:
-                return await owner.acquire(function_name, qualifier, session=session)
+                return await owner.acquire(function_name, qualifier, request_id=request_id, session=session)
             except HandedOver:
                 continue
 
@@ -40,6 +45,9 @@ class Switch:
             self._ended.append((lease, failed))
         else:
             self._owner.release(lease, failed=failed)
+
+    def has_ended(self, instance_id: str) -> bool:
+        return self._owner is not None and self._owner.has_ended(instance_id)
 
     def log_path(self, instance_id: str) -> str | None:
         return self._owner.log_path(instance_id) if self._owner is not None else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tickover.host.model import Lease
@@ -18,6 +18,7 @@ from tickover.host.model import Lease
 class Waiter:
     """One waiting request. since_ns: monotonic."""
 
+    request_id: str
     since_ns: int
     queue: WaitQueue = field(repr=False)  # where it waits now
     grant: asyncio.Future[Lease] = field(repr=False)
@@ -32,8 +33,8 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def join(self, now_ns: int) -> Waiter:
-        waiter = Waiter(now_ns, self, asyncio.get_running_loop().create_future())
+    def join(self, now_ns: int, request_id: str = "") -> Waiter:
+        waiter = Waiter(request_id, now_ns, self, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         return waiter
 
@@ -41,6 +42,10 @@ class WaitQueue:
         """Gave up. One that has been served is not in the queue any more, which is no mistake."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        """The next to serve first."""
+        return (waiter for waiter in self._waiters if not waiter.grant.done())
 
     def take_over(self, other: WaitQueue) -> None:
         """All who wait elsewhere wait here now, as if they always had."""
