@@ -212,6 +212,9 @@ def test_https_goes_along(world: World) -> None:
     child = world.spawn("none", "--port", "0", "--tls-port", str(port))
     until(lambda: world.pid == child.pid, "the host")
     world.declare()
+    assert start_host(world.home, tls_port=port).pid == child.pid
+    with pytest.raises(TickoverError, match=f"HTTPS on port {port}"):
+        start_host(world.home, tls_port=port + 1)
     own = certificate("chat.example.test")
     made = fc.CreateCustomDomainInput(
         domain_name="chat.example.test",

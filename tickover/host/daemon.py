@@ -64,7 +64,7 @@ def start_host(
     """Start the host in the background, or return the one that runs. Raises TickoverError."""
     running = host_status(home)
     if running is not None:
-        return _running_as(running, port)
+        return _running_as(running, home, port, tls_port)
     check_listen(listen_host, allow_remote=allow_remote)
     prepare(home)
     command = [
@@ -92,7 +92,7 @@ def start_host(
         child.wait(KILL_SECONDS)
         error = error_from_json(answer["error"])
         if error.code == "host-running" and (other := host_status(home)) is not None:
-            return _running_as(other, port)  # somebody else has started it at the same moment
+            return _running_as(other, home, port, tls_port)  # somebody else has started it at the same moment
         raise error
     child.returncode = 0  # it lives on by itself: not a child that was forgotten
     return _info(answer, already_running=False)
@@ -247,13 +247,22 @@ def _start_failed(child: subprocess.Popen[bytes], log_path: Path, seconds: float
     )
 
 
-def _running_as(info: HostInfo, port: int | None) -> HostInfo:
+def _running_as(info: HostInfo, home: Path, port: int | None, tls_port: int | None) -> HostInfo:
     if port is not None and not info.url.endswith(f":{port}"):
         raise TickoverError(
             "host-running",
             "Host is running already",
             f"Process {info.pid} serves at {info.url}, not on port {port}.",
             hint=f"tickover host stop && tickover host start --port {port}",
+        )
+    serves = (read_host_file(home) or {}).get("tls_port")
+    if tls_port is not None and (tls_port or None) != serves:
+        where = f"port {serves}" if serves else "no port"
+        raise TickoverError(
+            "host-running",
+            "Host is running already",
+            f"Process {info.pid} serves HTTPS on {where}, not as --tls-port {tls_port} says.",
+            hint=f"tickover host stop && tickover host start --tls-port {tls_port}",
         )
     return info
 

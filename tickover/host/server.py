@@ -360,6 +360,7 @@ class Host:
         facts = {
             "pid": os.getpid(),
             "url": self.url,
+            "tls_port": self._tls.port if self._tls is not None else None,
             "started_at": wire_time(self._started_ns),
             "version": host_version(),
             "note": self._bound.note,
