@@ -76,7 +76,7 @@ AllowRemote = Annotated[
 ]
 TlsPort = Annotated[
     int | None,
-    typer.Option("--tls-port", help="Serve custom domains over HTTPS at this port."),
+    typer.Option("--tls-port", min=0, max=65535, help="Serve custom domains over HTTPS at this port."),
 ]
 NasRoots = Annotated[
     list[str] | None, typer.Option("--nas", metavar="NAME=DIR", help="A NAS by name; repeatable.")
