@@ -169,6 +169,14 @@ def test_a_host_that_starts_without_its_engine_takes_its_containers_to_run_until
     on_relay(scenario)
 
 
+def stands_still(pid: int) -> bool:
+    """Whether each of its threads has stopped; one may still be answering when the signal was sent."""
+    states = [
+        stat.read_text().rsplit(")", 1)[1].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    ]
+    return all(state == "T" for state in states)
+
+
 def test_an_engine_that_hangs_is_given_up_on_and_stops_nobody_else(docker_engine: Engine, tmp_path):
     async def scenario():
         settings = DockerSettings(str(tmp_path), docker_engine.host, call_seconds=0.5)
@@ -176,6 +184,8 @@ def test_an_engine_that_hangs_is_given_up_on_and_stops_nobody_else(docker_engine
         await runtime.open([])
         assert runtime.describe().startswith("docker: engine ")
         os.kill(docker_engine.pid, signal.SIGSTOP)
+        while not stands_still(docker_engine.pid):
+            await asyncio.sleep(0.01)
         try:
             beats = 0
             work = asyncio.ensure_future(runtime.collect(()))
