@@ -14,14 +14,17 @@ import uvloop
 
 from tickover.host.auth import Credentials
 from tickover.host.clock import SystemClock
+from tickover.host.db import Database
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import Metrics, Snapshot
-from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Woken
+from tickover.host.model import InstanceView, Lease, Place, PoolStatus, Refused, UsageRow, Woken
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
+from tickover.host.session_desk import SessionDesk
+from tickover.host.session_records import SessionRecords
 from tickover.host.store import Kind, Row, Store
 
 CREDENTIALS = Credentials("1234567890123456", "LTAItest", "secret-of-test", "local", "admin-token-of-test")
@@ -63,7 +66,9 @@ class FakePool:
     def notify(self) -> None:
         self.notified += 1
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    def follow_sessions(self, count: Callable[[str], int]) -> None: ...
+
+    async def acquire(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
         if self.refusal is not None:
             raise self.refusal
         if self.gate is not None:
@@ -73,6 +78,8 @@ class FakePool:
                 self.cancelled += 1
                 raise
         number = len(self.granted)
+        if place is not None:
+            place.taken(f"i-{number}")
         port = self.ports[number % len(self.ports)]
         lease = Lease(f"i-{number}", function_name, qualifier, "0", "127.0.0.1", port, self.woke, 12_000_000)
         self.granted.append(lease)
@@ -150,6 +157,7 @@ async def open_door(
     admin: Callable[[Whole], Awaitable[Response]] | None = None,
 ) -> AsyncIterator[int]:
     """A front door on a free port."""
+    sessions = SessionDesk(SessionRecords(Database(Path(":memory:"))), SystemClock())
     door = Door(
         DoorContext(
             pool=pool,
@@ -160,6 +168,7 @@ async def open_door(
             verify=_accept,
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
+            sessions=sessions,
         )
     )
     sock = socket.create_server(("127.0.0.1", 0))
@@ -168,6 +177,7 @@ async def open_door(
         yield sock.getsockname()[1]
     finally:
         await door.close(0.2)
+        await sessions.close()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -46,8 +46,11 @@ def _checked_function(context: ApiContext, name: str, wire: Mapping[str, Any]) -
     problems = (*nas_problems(spec, context.nas), *idle_problems(spec.get("environmentVariables")))
     if problems:
         raise invalid(*problems)
-    if spec.get("sessionAffinity") not in (None, "", "NONE"):
-        raise not_supported(f"sessionAffinity {spec['sessionAffinity']}")
+    if (
+        spec.get("sessionAffinity", "NONE") != "NONE"
+        and spec.get("instanceIsolationMode") == "REQUEST_EXCLUSIVE"
+    ):
+        raise invalid("sessionAffinity: cannot be had together with instanceIsolationMode REQUEST_EXCLUSIVE")
     return spec
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tickover.host import admission
 from tickover.host.clock import Clock
 from tickover.host.instance import Instance, PoolKey, PoolSettings
-from tickover.host.model import InstanceState, Lease, Refused
+from tickover.host.model import InstanceGone, InstanceState, Lease, Place, Refused
 from tickover.host.roster import Roster
-from tickover.host.states import Event
+from tickover.host.states import LIVING, Event
 from tickover.host.waiting import Waiter, WaitQueue
 
 
@@ -39,18 +39,20 @@ class Desk:
         self._queues: dict[PoolKey, WaitQueue] = defaultdict(WaitQueue)
         self._leases: dict[int, tuple[Lease, Instance]] = {}
 
-    async def acquire(self, key: PoolKey) -> Lease:
-        """A lease at once if there is room, else in turn. Raises Refused."""
+    async def acquire(self, key: PoolKey, place: Place | None = None) -> Lease:
+        """A lease at once if there is room, else in turn. Raises Refused, InstanceGone."""
         now = self._clock.mono_ns()
         queue = self._queues[key]
-        if not queue:
-            instance = admission.pick(self._roster.of(key), self._roster.revision(key))
+        if not queue or (place is not None and self._is_next(place, queue)):
+            instance = admission.pick(self._among(key, place), self._roster.revision(key))
             if instance is not None:
-                return self._grant(instance, now)
+                return self._grant(instance, now, place)
+        if place is not None:
+            self._check_place(key, place)
         refused = self._refusal(key, len(queue))
         if refused is not None:
             raise refused
-        waiter = queue.join(now)
+        waiter = queue.join(now, place)
         self.pump(key)
         try:
             async with asyncio.timeout(self._settings.queue_wait_seconds):
@@ -86,17 +88,85 @@ class Desk:
         queue = self._queues.get(key)
         if not queue:
             return
-        revision = self._roster.revision(key)
-        while len(queue) and (instance := admission.pick(self._roster.of(key), revision)) is not None:
-            waiter = queue.first()
-            if waiter is None:
-                return
-            waiter.grant.set_result(self._grant(instance, waiter.since_ns))
-        for instance in admission.to_wake(list(self._roster.of(key)), revision, len(queue)):
-            self._happened(instance, Event.WAKE_ASKED, "")
+        self._serve(key, queue)
+        self._wake(key, queue)
         refused = self._refusal(key, 0) if len(queue) else None
         if refused is not None:
             queue.refuse_all(refused)
+
+    def _serve(self, key: PoolKey, queue: WaitQueue) -> None:
+        revision = self._roster.revision(key)
+        is_full = False
+        for waiter in queue.in_order():
+            if waiter.grant.done() or (is_full and waiter.place is None):
+                continue  # a grant may have served others in between
+            instance = admission.pick(self._among(key, waiter.place), revision)
+            if instance is not None:
+                queue.leave(waiter)
+                waiter.grant.set_result(self._grant(instance, waiter.since_ns, waiter.place))
+            elif waiter.place is None:
+                is_full = True
+            elif (only := waiter.place.instance_id) is not None and not self._takes(only):
+                queue.leave(waiter)
+                waiter.grant.set_exception(InstanceGone(only))
+
+    def _wake(self, key: PoolKey, queue: WaitQueue) -> None:
+        """Wake who is needed by those who wait: sessions' own instances, then as many as the rest takes."""
+        revision = self._roster.revision(key)
+        free = 0
+        beginning: list[Place] = []  # of new sessions
+        for waiter in queue.in_order():
+            if waiter.place is None:
+                free += 1
+            elif (only := waiter.place.instance_id) is None:
+                beginning.append(waiter.place)
+            elif (own := self._roster.instances.get(only)) and own.state is InstanceState.IDLE:
+                self._happened(own, Event.WAKE_ASKED, "")
+        chosen = admission.to_wake(list(self._roster.of(key)), revision, free)
+        if beginning:
+            chosen += admission.to_wake(list(self._among(key, beginning[0])), revision, len(beginning))
+        for instance in chosen:
+            if instance.state is InstanceState.IDLE:
+                self._happened(instance, Event.WAKE_ASKED, "")
+
+    def _among(self, key: PoolKey, place: Place | None) -> Collection[Instance]:
+        """The instances that a request may go to."""
+        there = self._roster.of(key)
+        if place is None:
+            return there
+        only = place.instance_id
+        if only is not None:
+            found = self._roster.instances.get(only)
+            return () if found is None else (found,)
+        return [i for i in there if place.admits(i.instance_id)]
+
+    def _is_next(self, place: Place, queue: WaitQueue) -> bool:
+        """Whether nobody who waits could be wanting the instance of this session."""
+        only = place.instance_id
+        if only is None:
+            return False
+        return all(
+            waiter.place is not None and waiter.place.instance_id not in (None, only)
+            for waiter in queue.in_order()
+        )
+
+    def _takes(self, instance_id: str) -> bool:
+        """Whether an instance takes requests, now or later."""
+        found = self._roster.instances.get(instance_id)
+        return found is not None and found.state in LIVING
+
+    def _check_place(self, key: PoolKey, place: Place) -> None:
+        """Raise if waiting is in vain: its instance is gone, or no instance has room for a session."""
+        only = place.instance_id
+        if only is not None:
+            if not self._takes(only):
+                raise InstanceGone(only)
+            return
+        living = [i for i in self._roster.of(key) if i.state in LIVING]
+        pool = self._roster.pools.get(key)
+        is_whole = pool is not None and len(living) >= pool.target
+        if living and is_whole and not any(place.admits(i.instance_id) for i in living):
+            raise admission.no_session_room(key)
 
     def pump_all(self) -> None:
         for key in list(self._queues):
@@ -111,7 +181,7 @@ class Desk:
         for queue in self._queues.values():
             queue.refuse_all(Refused(503, "ServiceUnavailable", "the host is stopping", 5))
 
-    def _grant(self, instance: Instance, since_ns: int) -> Lease:
+    def _grant(self, instance: Instance, since_ns: int, place: Place | None) -> Lease:
         lease = Lease(
             instance_id=instance.instance_id,
             function_name=instance.key.function_name,
@@ -124,6 +194,8 @@ class Desk:
         )
         self._leases[id(lease)] = (lease, instance)
         instance.in_flight += 1
+        if place is not None:
+            place.taken(instance.instance_id)
         if instance.state is InstanceState.READY:
             self._happened(instance, Event.ADMITTED, "")
         return lease

@@ -14,6 +14,7 @@ from tickover.host.http import Head, Response
 from tickover.host.model import Pool
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteTable
+from tickover.host.session_desk import SessionDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,4 @@ class DoorContext:
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool
+    sessions: SessionDesk

@@ -28,9 +28,11 @@ from tickover.host.http import (
     render,
     too_large,
 )
+from tickover.host.instance import PoolKey
 from tickover.host.model import Lease, Refused
 from tickover.host.registry import Missing
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
+from tickover.host.session_desk import Seat
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +75,7 @@ class Exchange:
         self._wants_whole = False
         self._target: ToApi | ToAdmin | ToFunction | None = None
         self._lease: Lease | None = None
+        self._seat: Seat | None = None
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -232,7 +235,10 @@ class Exchange:
         """Lease, connect, send; a second lease if the first instance cannot be reached."""
         for attempt in range(ATTEMPTS):
             try:
-                lease = await self._context.pool.acquire(function_name, qualifier)
+                lease = await self._take(function_name, qualifier, target)
+            except HttpError as error:
+                self._fail(error)
+                return
             except Refused as refused:
                 code, message = refused.code, refused.message
                 self._fail(HttpError(refused.status, code, message, refused.retry_after_seconds))
@@ -248,6 +254,18 @@ class Exchange:
                 self._release(failed=True)
         self._fail(HttpError(502, "BadResponse", "no instance of the function could be reached"))
 
+    async def _take(self, function_name: str, qualifier: str, target: str) -> Lease:
+        """A lease, in the request's session if its function keeps them. Raises Refused, HttpError."""
+        context = self._context
+        try:
+            spec = context.registry.resolve(function_name, qualifier).spec
+        except Missing:
+            return await context.pool.acquire(function_name, qualifier)  # which says what is missing
+        self._seat = context.sessions.seat(PoolKey(function_name, qualifier), spec, self.head, target)
+        if self._seat is None:
+            return await context.pool.acquire(function_name, qualifier)
+        return await self._seat.lease(context.pool)
+
     async def _connect(self, lease: Lease, target: str, *, whole: bool, event: bool, fresh: bool) -> None:
         upstream = await self._context.upstreams.connect(lease.host, lease.port, fresh=fresh)
         if self._done:  # the caller left while the connection was made
@@ -256,6 +274,7 @@ class Exchange:
         self._start_timer(lease)
         relay = Relay(self, self._caller, self.head, lease, upstream, self.request_id)
         relay.is_event = event
+        relay.watcher = self._seat
         self._relay = relay
         self._resend = _Sent(target, whole, event, upstream.used)
         relay.start(
@@ -375,6 +394,8 @@ class Exchange:
         lease, self._lease = self._lease, None
         if lease is not None:
             self._context.pool.release(lease, failed=failed)
+            if self._seat is not None:
+                self._seat.left()
         if self._done:
             self._stop_timer()
 

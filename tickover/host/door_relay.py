@@ -38,6 +38,16 @@ class Owner(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Who looks at an answer before the caller sees it."""
+
+    def on_head(self, status: int, headers: Headers) -> Headers:
+        """Headers to add."""
+        ...
+
+    def on_body(self, data: bytes) -> None: ...
+
+
 class Relay:
     """Forwards one request and relays its answer; the listener of one upstream connection."""
 
@@ -65,6 +75,7 @@ class Relay:
         self._done = False
         self._keep_alive = True
         self.is_event = False
+        self.watcher: Watcher | None = None
 
     # -- towards the instance --------------------------------------------------------------------------
 
@@ -123,6 +134,8 @@ class Relay:
             return
         self._answered = True
         extra: list[tuple[bytes, bytes]] = list(answer_headers(self._request_id, self._lease))
+        if self.watcher is not None:
+            extra.extend(self.watcher.on_head(status, headers))
         if self.is_event and status >= 400:
             extra.append((b"x-fc-error-type", b"UnhandledInvocationError"))
             status, reason = 200, b""
@@ -148,6 +161,8 @@ class Relay:
 
     def on_body(self, data: bytes) -> None:
         if not self._done:
+            if self.watcher is not None:
+                self.watcher.on_body(data)
             self._out.append(_chunk(data) if self._rechunk else data)
 
     def on_flush(self) -> None:

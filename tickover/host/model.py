@@ -6,7 +6,7 @@ Owns: the values and protocols between `registry` (what is declared), `pool` (wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -124,6 +124,27 @@ class Refused(Exception):
         return f"{self.status} {self.code}: {self.message}"
 
 
+@dataclass(eq=False)
+class InstanceGone(Exception):
+    """The only instance that a request could go to takes no more."""
+
+    instance_id: str
+
+
+class Place(Protocol):
+    """Which instances a request may go to; asked anew whenever somebody is looked for."""
+
+    @property
+    def instance_id(self) -> str | None:
+        """This one only; None: any that is admitted."""
+        ...
+
+    def admits(self, instance_id: str) -> bool: ...
+    def taken(self, instance_id: str) -> None:
+        """It has been granted this one: told before anybody else is looked at."""
+        ...
+
+
 @dataclass(slots=True)
 class Lease:
     """The right to send one request to one instance. Give it back with `Pool.release` exactly once."""
@@ -180,8 +201,13 @@ class Pool(Protocol):
         """Something declared has changed: reconcile soon."""
         ...
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
-        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue."""
+    async def acquire(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
+        """A lease, after a wake or a start if need be, on an instance of that place. Raises `Refused`,
+        `InstanceGone` (never without a place). Cancel it to leave the queue."""
+        ...
+
+    def follow_sessions(self, count: Callable[[str], int]) -> None:
+        """How many sessions an instance has: those with the fewest end first."""
         ...
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:

@@ -36,6 +36,7 @@ from tickover.host.model import (
     InstanceState,
     InstanceView,
     Lease,
+    Place,
     PoolStatus,
     Refused,
     Registry,
@@ -250,6 +251,7 @@ class ReservedPool:
         """Do what is due; how many seconds until it has to be looked at again."""
         self._refresh()
         roster, now = self._roster, self._clock.mono_ns()
+        roster.count_sessions()
         decision = decide(
             roster.pools.values(),
             roster.instances.values(),
@@ -387,11 +389,14 @@ class ReservedPool:
 
     # -- requests --------------------------------------------------------------------------------------
 
-    async def acquire(self, function_name: str, qualifier: str) -> Lease:
+    async def acquire(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier))
+        return await self._desk.acquire(PoolKey(function_name, qualifier), place)
+
+    def follow_sessions(self, count: Callable[[str], int]) -> None:
+        self._roster.sessions_on = count
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         if not failed and self._is_open:

@@ -7,7 +7,7 @@ state, asks the registry.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings
@@ -23,6 +23,7 @@ class Roster:
         self.instances: dict[str, Instance] = {}
         self.pools: dict[PoolKey, DesiredPool] = {}
         self.crashes: dict[CrashKey, Crashes] = {}
+        self.sessions_on: Callable[[str], int] = lambda _: 0
         self._by_pool: dict[PoolKey, dict[str, Instance]] = defaultdict(dict)
 
     def of(self, key: PoolKey) -> Collection[Instance]:
@@ -62,6 +63,10 @@ class Roster:
         """The wanted revision; empty if no pool is wanted."""
         pool = self.pools.get(key)
         return pool.revision if pool else ""
+
+    def count_sessions(self) -> None:
+        for instance in self.instances.values():
+            instance.sessions = self.sessions_on(instance.instance_id)
 
     def ports(self) -> set[int]:
         return {i.port for i in self.instances.values() if i.port is not None}

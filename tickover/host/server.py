@@ -27,6 +27,8 @@ from tickover.host.admin import Admin, AdminContext
 from tickover.host.api import Api
 from tickover.host.api_context import ApiContext, wire_time
 from tickover.host.auth import Credentials, load_or_create_credentials
+from tickover.host.clock import SystemClock
+from tickover.host.db import Database
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext
 from tickover.host.door_upstream import UpstreamPool
@@ -36,6 +38,8 @@ from tickover.host.model import Pool
 from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
+from tickover.host.session_desk import SessionDesk
+from tickover.host.session_records import SessionRecords
 from tickover.host.store import Store
 from tickover.paths import host_dir, nas_dir
 
@@ -205,8 +209,11 @@ class Host:
                 )
             )
             started_ns = time.time_ns()
-            door = self._door(registry, pool, credentials, started_ns)
+            sessions = SessionDesk(SessionRecords(Database(directory / "host.db")), SystemClock())
+            pool.follow_sessions(sessions.table.count)
+            door = self._door(registry, pool, credentials, started_ns, sessions)
             await pool.start()
+            sessions.open()
             try:
                 await door.open(self._bound.sock)
                 self._announce(ready, started_ns)
@@ -215,11 +222,17 @@ class Host:
             finally:
                 (directory / "host.json").unlink(missing_ok=True)
                 await door.close(settings.grace_seconds)
+                await sessions.close()
                 await pool.stop(keep_instances=self._keep_instances)
                 log.info("stopped")
 
     def _door(
-        self, registry: ObjectRegistry, pool: HostPool, credentials: Credentials, started_ns: int
+        self,
+        registry: ObjectRegistry,
+        pool: HostPool,
+        credentials: Credentials,
+        started_ns: int,
+        sessions: SessionDesk,
     ) -> Door:
         """The front door with both APIs behind it."""
         api = Api(
@@ -231,6 +244,7 @@ class Host:
                 lambda: self.url,
                 time.time_ns,
                 pool.notify,
+                sessions,
             )
         )
         admin = Admin(
@@ -259,6 +273,7 @@ class Host:
                 verify=api.check_signature,
                 credentials=credentials,
                 upstreams=UpstreamPool(),
+                sessions=sessions,
             )
         )
 

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from tickover.host.model import Lease, Refused
+from tickover.host.model import Lease, Place, Refused
 
 
 @dataclass(slots=True, eq=False)
@@ -19,6 +19,7 @@ class Waiter:
 
     since_ns: int
     grant: asyncio.Future[Lease] = field(repr=False)
+    place: Place | None = None
 
 
 class WaitQueue:
@@ -30,8 +31,8 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def join(self, now_ns: int) -> Waiter:
-        waiter = Waiter(now_ns, asyncio.get_running_loop().create_future())
+    def join(self, now_ns: int, place: Place | None = None) -> Waiter:
+        waiter = Waiter(now_ns, asyncio.get_running_loop().create_future(), place)
         self._waiters.append(waiter)
         return waiter
 
@@ -39,6 +40,10 @@ class WaitQueue:
         """Gave up. One that has been served is not in the queue any more, which is no mistake."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+
+    def in_order(self) -> tuple[Waiter, ...]:
+        """All who wait now; they stay."""
+        return tuple(self._waiters)
 
     def first(self) -> Waiter | None:
         """The next to serve; it leaves the queue."""
