@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.host_core import an_instance, function, pool_of
+from tests.support.host_edge_fakes import FakePool
+from tickover.errors import TickoverError
 from tickover.fc.function import Function
 from tickover.host.affinity import (
     Named,
@@ -25,6 +27,7 @@ from tickover.host.instance import Instance, PoolKey, PoolSettings
 from tickover.host.model import InstanceGone, InstanceState, Refused
 from tickover.host.roster import Roster
 from tickover.host.scheduler import decide
+from tickover.host.session_desk import SessionDesk
 from tickover.host.session_records import SessionRecords
 from tickover.host.sessions import KEPT_ENDED_NS, Session, SessionKey, SessionTable, Terms
 from tickover.host.states import Event
@@ -331,3 +334,28 @@ def test_affinity_sets_the_concurrency_of_an_instance():
     assert instance.concurrency == 1
     instance.spec = a_function("GENERATED_COOKIE")
     assert instance.concurrency == 200
+
+
+def test_an_id_that_could_not_be_kept_is_not_told(monkeypatch: pytest.MonkeyPatch):
+    desk = SessionDesk(SessionRecords(Database(Path(":memory:"))), SystemClock())
+    spec = a_function("GENERATED_COOKIE")
+
+    async def first_answer() -> tuple[tuple[bytes, bytes], ...]:
+        seat = desk.seat(POOL, spec, head(), "/")
+        assert seat is not None
+        await seat.lease(FakePool([1]))
+        added = seat.on_head(200, ())
+        assert desk.table.find(seat.key, 0) is not None
+        seat.left()
+        kept.append(desk.table.find(seat.key, 0) is not None)
+        return added
+
+    def full(*_: object) -> None:
+        raise TickoverError("disk-full", "No space left on disk", "no room")
+
+    kept: list[bool] = []
+    assert [name for name, _ in asyncio.run(first_answer())] == [b"set-cookie"]
+    monkeypatch.setattr(desk, "save", full)
+    assert asyncio.run(first_answer()) == ()
+    assert kept == [True, False]
+    asyncio.run(desk.close())

@@ -250,8 +250,7 @@ class ReservedPool:
     def _reconcile(self) -> float:
         """Do what is due; how many seconds until it has to be looked at again."""
         self._refresh()
-        roster, now = self._roster, self._clock.mono_ns()
-        roster.count_sessions()
+        roster, now = self._roster.counted(), self._clock.mono_ns()
         decision = decide(
             roster.pools.values(),
             roster.instances.values(),
@@ -443,8 +442,7 @@ class ReservedPool:
         return self._meter.requests(since_ns, until_ns)
 
     def log_path(self, instance_id: str) -> str | None:
-        path = self._around.log_path(instance_id)
-        return str(path) if path.is_file() else None
+        return str(path) if (path := self._around.log_path(instance_id)).is_file() else None
 
 
 def _tell_end(task: asyncio.Task[None]) -> None:

@@ -64,9 +64,11 @@ class Roster:
         pool = self.pools.get(key)
         return pool.revision if pool else ""
 
-    def count_sessions(self) -> None:
+    def counted(self) -> Roster:
+        """Itself, with each instance's sessions counted."""
         for instance in self.instances.values():
             instance.sessions = self.sessions_on(instance.instance_id)
+        return self
 
     def ports(self) -> set[int]:
         return {i.port for i in self.instances.values() if i.port is not None}

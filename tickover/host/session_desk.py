@@ -236,8 +236,8 @@ class Seat:
             if found := id_in_answer(headers):
                 self._name(session, found)
             return ()
-        session.told = True
-        self._desk.save(session)
+        if not self._keep(session):
+            return ()  # not told: it goes with its request
         return telling(self._affinity, session.key.session_id) if self._tells else ()
 
     def on_body(self, data: bytes) -> None:
@@ -254,8 +254,18 @@ class Seat:
 
     def _name(self, session: Session, session_id: str) -> None:
         self._desk.rename(session, session_id)
+        session.told = True  # by the server itself, whatever becomes of the file
+        self._keep(session)
+
+    def _keep(self, session: Session) -> bool:
+        """Whether it is on disk now. An answer is not lost for want of that."""
+        try:
+            self._desk.save(session)
+        except TickoverError as error:
+            log.error("session not kept", pool=str(session.key.pool), error=error.detail)
+            return False
         session.told = True
-        self._desk.save(session)
+        return True
 
 
 async def begin(
@@ -267,8 +277,10 @@ async def begin(
     lease = await seat.lease(pool)
     try:
         seat.on_head(200, ())
-        found = next(s for s in desk.table.all(key) if s.key == seat.key)
+        found = next((s for s in desk.table.all(key) if s.key == seat.key), None)
     finally:
         pool.release(lease)
         seat.left()
+    if found is None:
+        raise HttpError(500, "InternalServerError", "the session could not be kept; see host.log")
     return found
