@@ -13,7 +13,7 @@ STACK ?= dev
 PORT ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine bench-gpu clean lock
+.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine bench-gpu bench-front-door clean lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,6 +82,9 @@ bench-engine: setup-dev ## measure the engine against the real CLI and Terraform
 
 bench-gpu: setup-dev ## measure idling and waking on an NVIDIA card (ARGS=--stand-in rehearses it without one)
 	@$(BIN)/python bench/gpu_idle.py $(ARGS)
+
+bench-front-door: setup-dev ## measure the front door beside nginx and HAProxy (two cores; names the packages it lacks)
+	@$(BIN)/python bench/front_door.py $(ARGS)
 
 lock: ## resolve both lock files anew (needs uv)
 	@uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock

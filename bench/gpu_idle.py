@@ -65,7 +65,7 @@ class Report:
         told = {"stage": name, "at": round(time.monotonic() - self.began, 3), **row}
         with (self.folder / "rows.jsonl").open("a") as file:
             file.write(json.dumps(told) + "\n")
-        shown = {k: v for k, v in told.items() if k not in ("tokens", "warm_token_seconds")}
+        shown = {k: v for k, v in told.items() if k not in ("tokens", "logprobs", "warm_token_seconds")}
         print(json.dumps(shown), file=sys.stderr, flush=True)
 
     def told(self) -> dict[str, Any]:

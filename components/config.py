@@ -270,13 +270,14 @@ class ServiceConfig(_Model):
     auth: Annotated[AuthConfig, _short_form("type")] = AuthConfig()
     function_name: str = Field("", pattern=r"^([A-Za-z_][\w-]{0,63})?$")
     version: str = Field("", pattern=r"^\d*$")
+    canary: float = Field(0.0, ge=0, le=1)
 
     def to_args(self, auth: AuthArgs, target: str) -> VllmServiceArgs:
         """The arguments of the component."""
         same = (
             "cpu memory_gb disk_mb port instance_concurrency timeout_seconds on_demand max_instances "
             "max_model_len enforce_eager trust_remote_code extra_args command environment function_name "
-            "version health_check_config instance_lifecycle_config"
+            "version canary health_check_config instance_lifecycle_config"
         )
         args = VllmServiceArgs(
             model=self.model.to_args(),

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 
 import pulumi
 
@@ -39,6 +39,12 @@ class GpuArgs:
     memory_gb: int
 
 
+class AliasWeights(TypedDict, total=False):
+    """The argument of an alias that gives a second version a share."""
+
+    additional_version_weight: pulumi.Output[dict[str, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class AuthArgs:
     """Who may call. bearer: `token` is what callers send; function: signed calls only."""
@@ -52,7 +58,8 @@ class GpuFunctionArgs:
     """What runs and how big it is.
 
     entrypoint, command: the argv; ``${port}`` in it is replaced where the host picks the port.
-    version: pins `live` to a published version (a rollback); empty: the newest.
+    version: pins `live` to a published version (a rollback); empty: the newest. canary: the share of the
+    requests, 0 to 1, that the newest version gets beside the pinned one.
     timeout_seconds: how long one request may last. instance_concurrency: requests at once per instance.
     on_demand: True lets the platform start instances beyond the reserved ones.
     max_instances: upper bound of instances; None: the account's. idle: what a host does with idle instances.
@@ -82,6 +89,7 @@ class GpuFunctionArgs:
     function_name: str = ""
     description: str = ""
     version: str = ""
+    canary: float = 0.0
 
 
 class GpuFunction(pulumi.ComponentResource):
@@ -109,6 +117,7 @@ class GpuFunction(pulumi.ComponentResource):
             function_name=self.function.function_name,
             alias_name=LIVE,
             version_id=args.version or self.version.version_id,
+            **_weights(args, self.version.version_id),
         )
         self.trigger = Trigger(
             f"{name}-http",
@@ -192,6 +201,22 @@ def _check(name: str, args: GpuFunctionArgs) -> None:
             f"{name}: `version` must be the number of a published version, not {args.version!r}.",
             address=name,
         )
+    if args.canary and not args.version:
+        raise ConfigError(
+            "bad-version",
+            "Canary without a version",
+            f"{name}: `canary` is the share of the newest version beside a pinned one: `version` has to say "
+            "which published version gets the other requests.",
+            address=name,
+        )
+
+
+def _weights(args: GpuFunctionArgs, newest: pulumi.Output[str]) -> AliasWeights:
+    """The newest version's share; none where it is the pinned one already."""
+    if not args.canary:
+        return {}
+    share = newest.apply(lambda number: {} if number == args.version else {number: args.canary})
+    return {"additional_version_weight": share}
 
 
 def _content_digest(inputs: Mapping[str, Any]) -> str:

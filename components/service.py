@@ -61,6 +61,7 @@ class VllmServiceArgs:
     gpu: "none" leaves out the preset's GPU. With `image.process`: vLLM as installed on the host.
     trust_remote_code: run the Python code that comes with a model. extra_args: added to our argv.
     domain: a host name of one's own, or empty. version: roll back to this published version.
+    canary: the share of the requests that the newest version gets beside that one.
     health_check_config, instance_lifecycle_config: see `GpuFunctionArgs`.
     """
 
@@ -90,6 +91,7 @@ class VllmServiceArgs:
     domain: str = ""
     function_name: str = ""
     version: str = ""
+    canary: float = 0.0
 
     @property
     def on_vllm(self) -> bool:
@@ -220,6 +222,7 @@ def _function_args(
         function_name=args.function_name,
         description=f"{served_name}, served by tickover",
         version=args.version,
+        canary=args.canary,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +48,9 @@ def ask(url: str, model: str, tokens: int = 24, seconds: float = SECONDS) -> Ans
         "stream": True,
         "logprobs": True,
         "top_logprobs": 0,
+        # Or the same prompt again is answered from the prefix cache, which a sleep empties: in other shapes,
+        # and so with other last digits, than the first answer after a wake.
+        "cache_salt": uuid.uuid4().hex,
     }
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
     began = time.perf_counter()

@@ -159,10 +159,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make models with random weights.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="+", choices=sorted(DIMENSIONS))
+    parser.add_argument("--device", default="cuda", help="where the weights are drawn (default: cuda)")
     given = parser.parse_args()
     for name in given.names:
         began = time.monotonic()
-        make(given.folder, name)
+        make(given.folder, name, given.device)
         print(
             f"{given.folder / name}: {weight_bytes(name) / 2**30:.2f} GiB, {time.monotonic() - began:.1f} s"
         )

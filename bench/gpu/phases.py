@@ -203,6 +203,8 @@ class Run:
             "is_same_instance": answer.instance_id == served.instance_id,
             "is_same_text": answer.tokens == served.reference.tokens if is_told else None,
             "is_same_logprobs": answer.logprobs == served.reference.logprobs if is_told else None,
+            "tokens": list(answer.tokens),
+            "logprobs": list(answer.logprobs),
             "lost": answer.lost,
         }
 

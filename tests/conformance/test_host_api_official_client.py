@@ -216,6 +216,60 @@ def test_alias_needs_an_existing_version(client: Client, name: str) -> None:
     assert client.get_alias(name, "live").body.version_id == "1"
 
 
+def weigh(client: Client, name: str, weights: dict[str, float]) -> Any:
+    body = fc.UpdateAliasInput(additional_version_weight=weights)
+    return client.update_alias(name, "live", fc.UpdateAliasRequest(body=body)).body
+
+
+def test_alias_gives_a_second_version_a_weight_and_takes_it_back(client: Client, name: str) -> None:
+    for _ in range(3):
+        publish(client, name)
+    body = fc.CreateAliasInput(alias_name="live", version_id="1", additional_version_weight={"2": 0.05})
+    made = client.create_alias(name, fc.CreateAliasRequest(body=body)).body
+    assert (made.version_id, made.additional_version_weight) == ("1", {"2": 0.05})
+    assert weigh(client, name, {"3": 0.5}).additional_version_weight == {"3": 0.5}
+    read = client.get_alias(name, "live").body
+    assert (read.version_id, read.additional_version_weight) == ("1", {"3": 0.5})
+    moved = fc.UpdateAliasRequest(body=fc.UpdateAliasInput(description="d"))
+    assert client.update_alias(name, "live", moved).body.additional_version_weight == {"3": 0.5}
+    in_use = refused(client.delete_function_version, name, "3")
+    assert in_use[:2] == (409, "VersionInUse")
+    assert "alias live" in in_use[2]
+    assert not weigh(client, name, {}).additional_version_weight
+    client.delete_function_version(name, "3")
+    listed = client.list_aliases(name, fc.ListAliasesRequest()).body.aliases
+    assert [(a.alias_name, a.additional_version_weight or {}) for a in listed] == [("live", {})]
+
+
+def test_weights_that_cannot_be_are_refused(client: Client, name: str) -> None:
+    for _ in range(3):
+        publish(client, name)
+    alias(client, name, "live", "1")
+    for weights, words in (
+        ({"1": 0.5}, "additionalVersionWeight.1"),
+        ({"2": 1.5}, "between 0 and 1"),
+        ({"2": 0.1, "3": 0.1}, "at most one other version"),
+    ):
+        status, code, message = refused(weigh, client, name, weights)
+        assert (status, code) == (400, "InvalidArgument")
+        assert words in message
+    assert refused(weigh, client, name, {"7": 0.5})[:2] == (404, "VersionNotFound")
+    assert not client.get_alias(name, "live").body.additional_version_weight
+
+
+def test_reserved_concurrency_bounds_what_two_versions_need(client: Client, name: str) -> None:
+    for _ in range(2):
+        publish(client, name)
+    alias(client, name, "live", "1")
+    provision(client, name, "live", default_target=1)
+    limit = fc.PutConcurrencyConfigRequest(body=fc.PutConcurrencyInput(reserved_concurrency=1))
+    client.put_concurrency_config(name, limit)
+    status, code, message = refused(weigh, client, name, {"2": 0.05})
+    assert (status, code) == (400, "InvalidArgument")
+    assert "2 instances in all exceed the reservedConcurrency 1" in message
+    assert weigh(client, name, {"2": 1.0}).additional_version_weight == {"2": 1.0}, "that is one version"
+
+
 def test_versions_are_listed_newest_first(client: Client, name: str) -> None:
     for _ in range(12):
         publish(client, name)
@@ -310,7 +364,6 @@ def test_what_the_host_does_not_offer_says_so(client: Client, name: str) -> None
     calls = [
         lambda: client.get_scaling_config(name, fc.GetScalingConfigRequest()),
         lambda: client.list_async_tasks(name, fc.ListAsyncTasksRequest()),
-        lambda: client.create_session(name, fc.CreateSessionRequest(body=fc.CreateSessionInput())),
         lambda: client.disable_function_invocation(name, fc.DisableFunctionInvocationRequest()),
     ]
     for call in calls:

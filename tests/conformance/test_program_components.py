@@ -103,6 +103,7 @@ def test_a_function_that_cannot_be() -> None:
         ('image=image, cpu=1, memory_gb=1, environment={"TICKOVER_LINGER_SECONDS": "1"}, idle=IdleArgs(2)',
          "`idle.linger_seconds` and `environment.TICKOVER_LINGER_SECONDS` cannot both be given"),
         ('image=image, cpu=1, memory_gb=1, version="three"', "`version` must be the number"),
+        ("image=image, cpu=1, memory_gb=1, canary=0.1", "`version` has to say which published version"),
     ):  # fmt: skip
         ran = run(HEAD + f'GpuFunction("f", GpuFunctionArgs({arguments}))')
         assert ran.error is not None

@@ -190,6 +190,18 @@ def test_a_version_is_published_when_and_only_when_the_content_changes() -> None
     assert version(instance_concurrency=2) != same
 
 
+@pytest.mark.parametrize(("pinned", "weights"), [("3", {"7": 0.05}), ("7", {})])
+def test_a_canary_gives_the_newest_version_a_share_beside_the_pinned_one(
+    pinned: str, weights: dict[str, float]
+) -> None:
+    services = stack_config("dev")["services"]
+    services["chat"] |= {"version": pinned, "canary": 0.05}
+    inputs = run(config={"services": services}).one("tickover:fc:Alias")["inputs"]
+    assert inputs["versionId"] == pinned
+    assert inputs.get("additionalVersionWeight", {}) == weights
+    assert "additionalVersionWeight" not in registered("dev").one("tickover:fc:Alias")["inputs"]
+
+
 def test_a_pinned_version_moves_only_the_alias() -> None:
     services = stack_config("dev")["services"]
     services["chat"]["version"] = "3"

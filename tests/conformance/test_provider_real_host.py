@@ -28,6 +28,7 @@ from tickover.engine.provider import (
 )
 from tickover.engine.values import PropertyMap
 from tickover.errors import Exit, TickoverError
+from tickover.host.client import AdminClient
 from tickover.provider.provider import TickoverProvider
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,6 +146,18 @@ def test_from_nothing_to_a_url_to_a_new_version_to_nothing(home: Path) -> None:
         "Alias", alias, alias_inputs, {**alias_inputs, "versionId": second.outputs["versionId"]}
     )
     assert moved["versionId"] == "2"
+    assert status(f"{url}/") == 200
+
+    only_second = {**alias_inputs, "versionId": "2"}
+    both = {**only_second, "additionalVersionWeight": {"1": 0.5}}
+    client.update("Alias", alias, only_second, both)
+    assert client.read("Alias", alias.id, both) == both
+    ups = [i for i in AdminClient(home).instances() if i["state"] in ("ready", "busy", "suspending", "idle")]
+    assert sorted(i["version_id"] for i in ups) == ["1", "2"], "it is done when both versions are up"
+    assert client.update("ProvisionConfig", pool, pool_inputs, pool_inputs)["current"] == 2
+    client.update("Alias", alias, both, only_second)
+    assert client.read("Alias", alias.id, only_second) == only_second
+    assert client.read("Alias", alias.id, both) == only_second, "what is gone is drift"
     assert status(f"{url}/") == 200
 
     for type_, id in (

@@ -1,7 +1,8 @@
 """Random lives of a pool: 10,000 events in sequences of 100; nothing is lost, and nobody is stuck.
 
-Checked after every event: the requests of an instance are the leases that are out on it, and not too many. At
-the end of a sequence all is mended: then whoever waits is served or was refused, and the pool is at target.
+Checked after every event: the requests of an instance are the leases that are out on it, and not too many;
+each instance is in one pool. A third of the pools belong to an alias whose weights change too. At the end of
+a sequence all is mended: then whoever waits is served or was refused, and the pool is at target.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.support.host_core import function, pool_of, settle
 from tests.support.host_core_bench import run_on_bench
 from tickover.host import states as table
 from tickover.host import works
+from tickover.host.canary import Share, split
 from tickover.host.model import InstanceState, Refused
 from tickover.host.runtimes.base import Condition
 from tickover.host.states import Event
@@ -30,6 +33,7 @@ class Life:
     def __init__(self, bench, seed, monkeypatch):
         self.bench, self.chance = bench, random.Random(seed)
         self.waiting, self.leases, self.revision, self.target = [], [], 1, 2
+        self.canary, self.weight, self.has_weights = 0, 0.5, seed % 3 == 0
         self.gates = {name: asyncio.Event() for name in ("spawn", "freeze", "warm_up")}
         self.gates |= {"start": bench.healthy.start, "wake": bench.healthy.wake}
         self.gates["check"] = asyncio.Event()
@@ -48,7 +52,14 @@ class Life:
 
     def pools(self):
         spec = function(concurrency=2, timeout=60)
-        return (pool_of(spec, target=self.target, revision=f"r{self.revision}"),)
+        if not self.canary:
+            return (pool_of(spec, target=self.target, revision=f"r{self.revision}"),)
+        sizes = split(self.target, (Share("1", 1 - self.weight), Share("2", self.weight)))
+        main, canary = (
+            pool_of(spec, target=size, revision=f"r{revision}")
+            for size, revision in zip(sizes, (self.revision, self.canary), strict=True)
+        )
+        return (main, replace(canary, is_canary=True, weight=self.weight))
 
     async def happen(self):
         often = [self.ask, self.ask, self.answer, self.wait]
@@ -62,6 +73,8 @@ class Life:
             self.doubt,
             self.squeeze,
         ]
+        if self.has_weights:
+            seldom += [self.weigh, self.weigh, self.promote, self.swap]
         await self.chance.choice([*often, *often, *seldom, self.ail, self.mend, self.hold])()
         await settle()
         self.collect()
@@ -125,6 +138,21 @@ class Life:
         self.revision += 1
         self.bench.declare(*self.pools())
 
+    async def weigh(self):
+        """Another version gets a share, another share, or none any more."""
+        self.canary = self.chance.choice([0, self.canary or self.revision + 1, self.revision + 2])
+        self.weight = self.chance.choice([0.05, 0.5, 0.95])
+        self.bench.declare(*self.pools())
+
+    async def promote(self):
+        self.revision, self.canary = self.canary or self.revision, 0
+        self.bench.declare(*self.pools())
+
+    async def swap(self):
+        if self.canary:
+            self.revision, self.canary = self.canary, self.revision
+            self.bench.declare(*self.pools())
+
     async def ail(self):
         bench, which = self.bench, self.chance.randrange(7)
         if which == 0:
@@ -165,8 +193,10 @@ class Life:
                 assert isinstance(task.exception(), Refused)
 
     def check(self):
-        out = Counter(lease.instance_id for lease in self.leases)
-        for instance in self.bench.pool._roster.instances.values():
+        out, roster = Counter(lease.instance_id for lease in self.leases), self.bench.pool._roster
+        in_pools = [(key, name) for key, pool in roster._by_pool.items() for name in pool]
+        assert sorted(in_pools) == sorted((i.key, i.instance_id) for i in roster.instances.values())
+        for instance in roster.instances.values():
             # A lease that was given in this very turn may not have been collected yet.
             assert out[instance.instance_id] <= instance.in_flight <= instance.concurrency
 

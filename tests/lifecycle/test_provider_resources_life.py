@@ -15,9 +15,11 @@ from tickover.engine.provider import (
     CreateRequest,
     CreateResult,
     DeleteRequest,
+    DiffKind,
     DiffRequest,
     DiffResult,
     InitFailed,
+    PropertyDiff,
     ReadRequest,
     Severity,
     UpdateRequest,
@@ -212,6 +214,27 @@ def test_moving_an_alias_waits_for_the_new_version_in_its_pool(with_function: Wo
         with_function.update("Alias", result.id, alias, {**alias, "versionId": "2"}, result.outputs)
     assert "FunctionNotStarted: exit 1" in caught.value.reasons[0]
     assert caught.value.outputs["versionId"] == "2"
+
+
+def test_a_canary_is_a_change_of_one_number_and_ends_when_it_is_taken_out(with_function: World) -> None:
+    stable = {"functionName": "chat-dev", "aliasName": "live", "versionId": "1"}
+    few = {**stable, "additionalVersionWeight": {"2": 0.05}}
+    half = {**stable, "additionalVersionWeight": {"2": 0.5}}
+    begun = with_function.diff("Alias", stable, few)
+    assert (dict(begun.detailed), begun.replaces) == (
+        {"additionalVersionWeight": PropertyDiff(DiffKind.ADD)},
+        (),
+    )
+    more = with_function.diff("Alias", few, half)
+    assert dict(more.detailed) == {"additionalVersionWeight.2": PropertyDiff(DiffKind.UPDATE)}
+    ended = with_function.diff("Alias", half, stable)
+    assert dict(ended.detailed) == {"additionalVersionWeight": PropertyDiff(DiffKind.DELETE)}
+    assert not with_function.diff("Alias", few, {**few}).changes
+    result = with_function.create("Alias", few)
+    assert result.outputs["additionalVersionWeight"] == {"2": 0.05}
+    with_function.update("Alias", result.id, few, stable, result.outputs)
+    there = with_function.fake.objects["alias", "chat-dev", "live"]
+    assert not there.get("additionalVersionWeight")
 
 
 def test_a_pool_is_done_when_all_are_up() -> None:

@@ -68,7 +68,9 @@ class FakePool:
 
     def follow_sessions(self, count: Callable[[str], int]) -> None: ...
 
-    async def acquire(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
+    async def acquire(
+        self, function_name: str, qualifier: str, *, session: str = "", place: Place | None = None
+    ) -> Lease:
         if self.refusal is not None:
             raise self.refusal
         if self.gate is not None:

@@ -188,3 +188,41 @@ def test_database_of_a_newer_host_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TickoverError) as caught:
         Store(tmp_path / "host.db")
     assert caught.value.code == "host-db-newer"
+
+
+def test_an_alias_of_two_versions_divides_its_pool(registry: ObjectRegistry) -> None:
+    function(registry)
+    version(registry, "1", timeout=11)
+    version(registry, "2", timeout=22)
+    provision(registry, "live", defaultTarget=4)
+    alias(registry, "1")
+    before = only(registry)
+    registry.put(
+        Row(
+            Kind.ALIAS,
+            "chat-dev",
+            "live",
+            {"versionId": "1", "additionalVersionWeight": {"2": 0.25}},
+            {},
+            1,
+            1,
+        )
+    )
+    own, canary = registry.desired(NOON)
+    assert (own.version_id, own.spec.timeout, own.target, own.weight, own.is_canary) == (
+        "1",
+        11,
+        3,
+        0.75,
+        False,
+    )
+    assert (canary.version_id, canary.spec.timeout, canary.target, canary.weight, canary.is_canary) == (
+        "2",
+        22,
+        1,
+        0.25,
+        True,
+    )
+    assert own.revision == before.revision, "the instances that are there go on"
+    alias(registry, "2")
+    assert only(registry).revision == canary.revision, "a promoted canary goes on"

@@ -246,17 +246,17 @@ def test_a_session_waits_its_turn_for_its_own_instance_and_others_pass():
             an_instance(InstanceState.READY, name="i-a", concurrency=1),
             an_instance(InstanceState.READY, name="i-b", concurrency=1),
         )
-        held = await scene.desk.acquire(scene.key, Only("i-a"))
+        held = await scene.desk.acquire(scene.key, place=Only("i-a"))
         order: list[str] = []
 
         async def ask(name: str) -> None:
-            lease = await scene.desk.acquire(scene.key, Only("i-a"))
+            lease = await scene.desk.acquire(scene.key, place=Only("i-a"))
             order.append(name)
             scene.desk.give_back(lease)
 
         waiting = [asyncio.create_task(ask(name)) for name in ("first", "second", "third")]
         await asyncio.sleep(0)
-        other = await scene.desk.acquire(scene.key, Only("i-b"))  # not behind those that wait for i-a
+        other = await scene.desk.acquire(scene.key, place=Only("i-b"))  # not behind those that wait for i-a
         assert (held.instance_id, other.instance_id, order) == ("i-a", "i-b", [])
         scene.desk.give_back(held)
         await asyncio.gather(*waiting)
@@ -272,7 +272,7 @@ def test_only_the_sessions_own_instance_is_woken():
             an_instance(InstanceState.IDLE, name="i-a", concurrency=1),
             an_instance(InstanceState.IDLE, name="i-b", concurrency=1),
         )
-        task = asyncio.create_task(scene.desk.acquire(scene.key, Only("i-a")))
+        task = asyncio.create_task(scene.desk.acquire(scene.key, place=Only("i-a")))
         await asyncio.sleep(0)
         assert scene.events == [("i-a", Event.WAKE_ASKED)]
         scene.roster.instances["i-a"].state = InstanceState.READY
@@ -285,7 +285,7 @@ def test_only_the_sessions_own_instance_is_woken():
 def test_who_waits_for_an_instance_that_ends_is_told_at_once():
     async def scenario() -> None:
         scene = Scene(an_instance(InstanceState.IDLE, name="i-a", concurrency=1))
-        task = asyncio.create_task(scene.desk.acquire(scene.key, Only("i-a")))
+        task = asyncio.create_task(scene.desk.acquire(scene.key, place=Only("i-a")))
         await asyncio.sleep(0)
         scene.roster.instances["i-a"].state = InstanceState.FAILED
         scene.desk.pump(scene.key)
@@ -293,7 +293,7 @@ def test_who_waits_for_an_instance_that_ends_is_told_at_once():
             await task
         assert gone.value.instance_id == "i-a"
         with pytest.raises(InstanceGone):
-            await scene.desk.acquire(scene.key, Only("i-a"))
+            await scene.desk.acquire(scene.key, place=Only("i-a"))
 
     run(scenario)
 
@@ -305,11 +305,11 @@ def test_a_new_session_goes_where_there_is_a_slot_and_is_refused_without_one():
             an_instance(InstanceState.IDLE, name="i-b", concurrency=1),
         )
         place = Only(open_=frozenset({"i-b"}))
-        task = asyncio.create_task(scene.desk.acquire(scene.key, place))
+        task = asyncio.create_task(scene.desk.acquire(scene.key, place=place))
         await asyncio.sleep(0)
         assert scene.events == [("i-b", Event.WAKE_ASKED)]
         with pytest.raises(Refused, match="sessionConcurrencyPerInstance") as refused:
-            await scene.desk.acquire(scene.key, Only())
+            await scene.desk.acquire(scene.key, place=Only())
         assert refused.value.status == 429
         scene.roster.instances["i-b"].state = InstanceState.READY
         scene.desk.pump(scene.key)

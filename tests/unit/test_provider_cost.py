@@ -91,6 +91,43 @@ def test_two_pools_share_the_tiers() -> None:
     assert found.new.busy < sum(p.new.busy for p in found.pools if p.new.busy is not None)
 
 
+@pytest.mark.parametrize(
+    ("weights", "hours"),
+    [({"2": 0.05}, 1440), ({"2": UNKNOWN}, 1440), (UNKNOWN, 1440), ({}, 720), ({"2": 0.0}, 720)],
+)
+def test_a_pool_of_one_has_two_while_its_alias_has_two_versions(weights: Any, hours: int) -> None:
+    alias = {"functionName": "chat-prod", "aliasName": "live", "versionId": "1"}
+    function, pool = state("Function", ADA), state("ProvisionConfig", POOL)
+    divided = state("Alias", {**alias, "additionalVersionWeight": weights}, "live")
+    found = cost(
+        step(Op.SAME, function, function),
+        step(Op.UPDATE, state("Alias", alias, "live"), divided),
+        step(Op.SAME, pool, pool),
+    )
+    assert found.old.idle == Decimal("4561.92")
+    assert found.pools[0].instance_hours == hours
+    assert found.pools[0].instances == hours / 720
+
+
+def test_a_divided_pool_of_several_costs_what_it_did() -> None:
+    alias = {"functionName": "chat-prod", "aliasName": "live", "additionalVersionWeight": {"2": 0.5}}
+    actions = [
+        {"name": "on", "target": 2, "scheduleExpression": "cron(0 0 9 * * *)"},
+        {"name": "off", "target": 0, "scheduleExpression": "cron(0 0 19 * * *)"},
+    ]
+    found = cost(
+        step(Op.CREATE, None, state("Function", ADA)),
+        step(Op.CREATE, None, state("Alias", alias, "live")),
+        step(
+            Op.CREATE,
+            None,
+            state("ProvisionConfig", {**POOL, "defaultTarget": 0, "scheduledActions": actions}),
+        ),
+    )
+    assert found.pools[0].instance_hours == 600
+    assert found.pools[0].instances == 0
+
+
 def test_an_update_says_the_difference() -> None:
     function = state("Function", ADA)
     found = cost(

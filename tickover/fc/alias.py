@@ -60,3 +60,4 @@ class Alias(FcModel):
     rules = (_one_other_version,)
     in_path = frozenset({"functionName"})
     create_only = frozenset({"aliasName"})
+    defaults = {"additionalVersionWeight": {}}  # noqa: RUF012 - typed in FcModel

@@ -65,6 +65,15 @@ def refusal(
     """Why a request that no instance can take now may not even wait; None if it may."""
     there = [i for i in instances if i.state in LIVING]
     if not any(i.state in UP for i in there):
+        if key.qualifier.isdigit():
+            return Refused(
+                429,
+                "ResourceExhausted",
+                f"version {key.qualifier} of {key.function_name} has no reserved instances of its own, and "
+                "this host starts none on demand; reserved instances belong to LATEST or an alias: call an "
+                "alias that gives this version a share",
+                BUSY_RETRY_SECONDS,
+            )
         if pool is None or pool.target == 0:
             return Refused(
                 429,

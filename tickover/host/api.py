@@ -17,7 +17,15 @@ from tickover.host import api_functions as functions
 from tickover.host import api_routing as routing
 from tickover.host import api_scaling as scaling
 from tickover.host import api_sessions as sessions
-from tickover.host.api_context import ApiContext, Call, missing, not_supported, parse_body, parse_query
+from tickover.host.api_context import (
+    ApiContext,
+    Call,
+    invalid,
+    missing,
+    not_supported,
+    parse_body,
+    parse_query,
+)
 from tickover.host.door_context import Invocation, Whole
 from tickover.host.http import HttpError, Response
 from tickover.host.registry import Missing
@@ -143,8 +151,18 @@ class Api:
             raise HttpError(500, "InternalServerError", f"{err.summary}: {err.detail}") from err
 
     def _invocation(self, call: Call) -> Invocation:
-        kind = call.headers.get("x-fc-invocation-type", "Sync") or "Sync"
-        if kind.lower() != "sync":
-            raise not_supported(f"X-Fc-Invocation-Type {kind}")
+        kind = _one_of(call, "X-Fc-Invocation-Type", "Sync", "Async")
+        log_type = _one_of(call, "X-Fc-Log-Type", "None", "Tail")
         self._context.registry.resolve(call.function_name, call.qualifier)
-        return Invocation(call.function_name, call.qualifier)
+        if kind == "Async":
+            raise not_supported("X-Fc-Invocation-Type Async (a call that is answered before it is run)")
+        return Invocation(call.function_name, call.qualifier, wants_log=log_type == "Tail")
+
+
+def _one_of(call: Call, header: str, default: str, other: str) -> str:
+    """The value of a header that knows two, however it is written."""
+    given = call.headers.get(header.lower()) or default
+    found = next((value for value in (default, other) if value.lower() == given.lower()), None)
+    if found is None:
+        raise invalid(f"{header}: must be {default} or {other}, not {given[:40]!r}")
+    return found

@@ -15,7 +15,7 @@ from tickover.fc.base import FcModel
 from tickover.fc.function import Function
 from tickover.fc.validate import InvalidResource, parse
 from tickover.fc.version import FunctionVersion
-from tickover.host.api_context import ApiContext, Call, invalid, not_supported, page, times
+from tickover.host.api_context import ApiContext, Call, invalid, page, times
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.idle_settings import idle_problems
 from tickover.host.model import LATEST
@@ -187,13 +187,14 @@ async def delete_version(context: ApiContext, call: Call) -> Response:
     users = [
         a.name
         for a in context.registry.select(Kind.ALIAS, call.function_name)
-        if a.body["versionId"] == version.name
+        if version.name in (a.body["versionId"], *(a.body.get("additionalVersionWeight") or ()))
     ]
     if users:
         raise HttpError(
             409,
             "VersionInUse",
-            f"version {version.name} of '{call.function_name}' is what alias {', '.join(users)} points at",
+            f"version {version.name} of '{call.function_name}' is what alias {', '.join(users)} points at; "
+            "move the alias away from it first",
         )
     context.registry.delete(version.key)
     return NO_CONTENT
@@ -210,9 +211,11 @@ def _checked_alias(
     context: ApiContext, function_name: str, name: str, wire: Mapping[str, Any]
 ) -> dict[str, Any]:
     body = checked(Alias, {**wire, "aliasName": name, "functionName": function_name})
-    if body.get("additionalVersionWeight"):
-        raise not_supported("additionalVersionWeight (traffic by weight)")
-    context.registry.get(Kind.VERSION, function_name, body["versionId"])
+    for version in (body["versionId"], *(body.get("additionalVersionWeight") or ())):
+        context.registry.get(Kind.VERSION, function_name, version)
+    excess = context.registry.over_limit(Row(Kind.ALIAS, function_name, name, body, {}, 0, 0))
+    if excess:
+        raise invalid(f"additionalVersionWeight: each version has an instance of its own, and {excess}")
     return body
 
 

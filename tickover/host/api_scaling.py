@@ -70,32 +70,14 @@ async def put_provision(context: ApiContext, call: Call) -> Response:
     keeps_cpu = body.get("alwaysAllocateCPU", True)
     if gives_gpu and keeps_cpu and resolved.spec.gpu_config is not None:
         raise invalid("alwaysAllocateCPU: must be false too when alwaysAllocateGPU is false")
-    _check_limit(context, function_name, qualifier, body)
     now = context.now_ns()
     old = context.registry.find(Kind.PROVISION, function_name, qualifier)
     row = Row(Kind.PROVISION, function_name, qualifier, body, {}, old.created_ns if old else now, now)
+    if excess := context.registry.over_limit(row):
+        raise invalid(f"defaultTarget: {excess}")
     context.registry.put(row)
     context.changed()
     return json_response(provision_out(context, row))
-
-
-def _most(body: dict[str, Any]) -> int:
-    """The highest target a provision config can ask for."""
-    actions = [int(a.get("target", 0)) for a in body.get("scheduledActions") or ()]
-    return max([int(body.get("defaultTarget", 0)), *actions])
-
-
-def _check_limit(context: ApiContext, function_name: str, qualifier: str, body: dict[str, Any]) -> None:
-    limit = context.registry.find(Kind.CONCURRENCY, "", function_name)
-    if limit is None:
-        return
-    others = [r for r in context.registry.select(Kind.PROVISION, function_name) if r.name != qualifier]
-    total = _most(body) + sum(_most(r.body) for r in others)
-    most = int(limit.body["reservedConcurrency"])
-    if total > most:
-        raise invalid(
-            f"defaultTarget: {total} instances in all exceed the function's reservedConcurrency {most}"
-        )
 
 
 async def get_provision(context: ApiContext, call: Call) -> Response:
@@ -129,14 +111,11 @@ async def put_concurrency(context: ApiContext, call: Call) -> Response:
     function_name = call.function_name
     context.registry.function(function_name)
     body = checked(ConcurrencyConfig, {**call.body, "functionName": function_name})
-    total = sum(_most(r.body) for r in context.registry.select(Kind.PROVISION, function_name))
-    if total > int(body["reservedConcurrency"]):
-        raise invalid(
-            f"reservedConcurrency: the function's provision configs ask for up to {total} instances"
-        )
     now = context.now_ns()
     old = context.registry.find(Kind.CONCURRENCY, "", function_name)
     row = Row(Kind.CONCURRENCY, "", function_name, body, {}, old.created_ns if old else now, now)
+    if excess := context.registry.over_limit(row):
+        raise invalid(f"reservedConcurrency: {excess}")
     context.registry.put(row)
     return json_response(concurrency_out(context, row))
 

@@ -30,7 +30,7 @@ from tickover.host.model import Deepest, InstanceState
 from tickover.host.modelserver import ServerRefused
 from tickover.host.roster import Roster
 from tickover.host.runtimes.base import Gpu, Runtime, RuntimeFailed
-from tickover.host.scheduler import in_the_way
+from tickover.host.scheduler import in_the_way, too_many
 from tickover.host.states import UP, Event
 
 log = structlog.get_logger(__name__)
@@ -179,6 +179,9 @@ class CardDesk:
         if keeper is None or pool is None:
             return False
         there = in_the_way(pool, roster.of(instance.key), instance, self._clock.mono_ns())
+        other = roster.pools.get(instance.key.other)
+        if other is not None:
+            there += too_many(other, roster.of(instance.key.other))
         old = [i for i in there if keeper.holds(i.instance_id)]
         for former in old:
             log.warning("an update needs a gap", pool=str(instance.key), ends=former.instance_id, why=reason)

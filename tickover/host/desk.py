@@ -1,8 +1,9 @@
 """Requests meet instances: grants, queues, refusals.
 
-Owns: the leases that are out and the queues. Promises: an instance's in-flight count is the number of its
-leases; a lease that its taker did not live to receive is taken back; who waits is served in order of arrival
-as soon as there is room. Never: starts an instance, changes a state but by telling an event.
+Owns: the leases that are out, the queues, and the count of who went to which version. Promises: an instance's
+in-flight count is the number of its leases; a lease that its taker did not live to receive is taken back; who
+waits is served in order of arrival as soon as there is room, by the other version if its own one goes. Never:
+starts an instance, changes a state but by telling an event.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 
 from tickover.host import admission
+from tickover.host.canary import Splitter
 from tickover.host.clock import Clock
 from tickover.host.instance import Instance, PoolKey, PoolSettings
 from tickover.host.model import InstanceGone, InstanceState, Lease, Place, Refused
@@ -38,9 +40,11 @@ class Desk:
         self._host_of = host_of
         self._queues: dict[PoolKey, WaitQueue] = defaultdict(WaitQueue)
         self._leases: dict[int, tuple[Lease, Instance]] = {}
+        self._splitter = Splitter()
 
-    async def acquire(self, key: PoolKey, place: Place | None = None) -> Lease:
+    async def acquire(self, key: PoolKey, session: str = "", place: Place | None = None) -> Lease:
         """A lease at once if there is room, else in turn. Raises Refused, InstanceGone."""
+        key = self._lane(key, session, place)
         now = self._clock.mono_ns()
         queue = self._queues[key]
         if not queue or (place is not None and self._is_next(place, queue)):
@@ -60,7 +64,20 @@ class Desk:
         except TimeoutError:
             raise admission.waited_too_long(key, self._settings) from None
         finally:
-            queue.leave(waiter)
+            waiter.queue.leave(waiter)
+
+    def _lane(self, key: PoolKey, session: str, place: Place | None) -> PoolKey:
+        """The pool of the version that a request goes to: that of its session's instance, else by weight. A
+        version that nobody serves yet gets none as long as the other one is up, and is owed none later."""
+        canary = self._roster.canaries.get(key)
+        if canary is not None and place is not None and (only := place.instance_id) is not None:
+            own = self._roster.instances.get(only)
+            return key if own is None else own.key
+        if canary is None or not self._roster.is_up(key.other):
+            return key
+        if not self._roster.is_up(key) or self._splitter.to_canary(key, canary.weight, session):
+            return key.other
+        return key
 
     async def _granted(self, waiter: Waiter) -> Lease:
         try:
@@ -88,6 +105,10 @@ class Desk:
         queue = self._queues.get(key)
         if not queue:
             return
+        if self._is_left(key):
+            self._queues[key.other].take_over(queue)
+            self.pump(key.other)
+            return
         self._serve(key, queue)
         self._wake(key, queue)
         refused = self._refusal(key, 0) if len(queue) else None
@@ -98,6 +119,8 @@ class Desk:
         revision = self._roster.revision(key)
         is_full = False
         for waiter in queue.in_order():
+            if is_full and not queue.has_places:
+                break
             if waiter.grant.done() or (is_full and waiter.place is None):
                 continue  # a grant may have served others in between
             instance = admission.pick(self._among(key, waiter.place), revision)
@@ -113,9 +136,9 @@ class Desk:
     def _wake(self, key: PoolKey, queue: WaitQueue) -> None:
         """Wake who is needed by those who wait: sessions' own instances, then as many as the rest takes."""
         revision = self._roster.revision(key)
-        free = 0
+        free = 0 if queue.has_places else len(queue)
         beginning: list[Place] = []  # of new sessions
-        for waiter in queue.in_order():
+        for waiter in queue.in_order() if queue.has_places else ():
             if waiter.place is None:
                 free += 1
             elif (only := waiter.place.instance_id) is None:
@@ -168,13 +191,24 @@ class Desk:
         if living and is_whole and not any(place.admits(i.instance_id) for i in living):
             raise admission.no_session_room(key)
 
+    def _is_left(self, key: PoolKey) -> bool:
+        """Whether who waits for this version is better served by the other one: nobody serves it any more."""
+        if key.is_canary and key not in self._roster.pools:
+            return True
+        has_two = key in self._roster.canaries or key.is_canary
+        return has_two and not self._roster.is_up(key) and self._roster.is_up(key.other)
+
     def pump_all(self) -> None:
+        self._splitter.keep(self._roster.canaries.keys())
         for key in list(self._queues):
             self.pump(key)
 
     def waiting(self) -> dict[tuple[str, str], int]:
-        """(function, qualifier) → requests in its queue."""
-        return {(key.function_name, key.qualifier): len(queue) for key, queue in self._queues.items()}
+        """(function, qualifier) → requests in its queues."""
+        found: dict[tuple[str, str], int] = defaultdict(int)
+        for key, queue in self._queues.items():
+            found[key.function_name, key.qualifier] += len(queue)
+        return found
 
     def close(self) -> None:
         """Send everybody away."""

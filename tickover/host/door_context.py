@@ -19,10 +19,11 @@ from tickover.host.session_desk import SessionDesk
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The API's answer to an InvokeFunction call: ask this pool."""
+    """The API's answer to an InvokeFunction call: ask this pool. wants_log: X-Fc-Log-Type is Tail."""
 
     function_name: str
     qualifier: str
+    wants_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, assert_never
 
 import structlog
@@ -28,7 +29,8 @@ from tickover.host.http import (
     render,
     too_large,
 )
-from tickover.host.instance import PoolKey
+from tickover.host.instance import PoolKey, concurrency_of
+from tickover.host.logtail import LogMark, log_mark
 from tickover.host.model import Lease, Refused
 from tickover.host.registry import Missing
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
@@ -73,6 +75,7 @@ class Exchange:
         self._is_complete = not head.has_body
         self._started = False
         self._wants_whole = False
+        self._wants_log = False
         self._target: ToApi | ToAdmin | ToFunction | None = None
         self._lease: Lease | None = None
         self._seat: Seat | None = None
@@ -225,6 +228,7 @@ class Exchange:
             self._fail(error)
             return
         if isinstance(answer, Invocation):
+            self._wants_log = answer.wants_log
             await self._ask(answer.function_name, answer.qualifier, "/invoke", whole=True, event=True)
         else:
             self._answer(answer)
@@ -275,27 +279,37 @@ class Exchange:
         relay = Relay(self, self._caller, self.head, lease, upstream, self.request_id)
         relay.is_event = event
         relay.watcher = self._seat
+        relay.log_mark = self._log_mark(lease) if self._wants_log else None
         self._relay = relay
         self._resend = _Sent(target, whole, event, upstream.used)
         relay.start(
-            target, self._instance_headers(lease), self._held, complete=self._is_complete, whole=whole
+            target, self._instance_headers(lease, event), self._held, complete=self._is_complete, whole=whole
         )
         if not self._is_complete:
             self._caller.set_reading(True)
             if self._held_bytes > HOLD_BYTES:
                 self._let_go()
 
+    def _log_mark(self, lease: Lease) -> LogMark | None:
+        """As on FC, none where calls run side by side: nobody could say whose lines are whose."""
+        try:
+            spec = self._context.registry.version(lease.function_name, lease.version_id)
+        except Missing:  # deleted meanwhile
+            return None
+        path = self._context.pool.log_path(lease.instance_id)
+        return log_mark(Path(path)) if concurrency_of(spec) == 1 and path is not None else None
+
     def _start_timer(self, lease: Lease) -> None:
         if self._timer is not None:
             return
         try:
-            seconds = self._context.registry.resolve(lease.function_name, lease.qualifier).spec.timeout
+            seconds = self._context.registry.version(lease.function_name, lease.version_id).timeout
         except Missing:
             seconds = None  # deleted while the request waited: the instance drains, the request may end
         if seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up, seconds)
 
-    def _instance_headers(self, lease: Lease) -> Headers:
+    def _instance_headers(self, lease: Lease, event: bool) -> Headers:
         who = self._context.credentials
         return (
             (b"x-fc-request-id", self.request_id.encode()),
@@ -304,6 +318,7 @@ class Exchange:
             (b"x-fc-qualifier", lease.qualifier.encode()),
             (b"x-fc-region", who.region.encode()),
             (b"x-fc-account-id", who.account_id.encode()),
+            (b"x-fc-control-path", b"/invoke" if event else b"/http-invoke"),
         )
 
     # -- heard from the relay --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from tickover.host.door_upstream import UpstreamConnection, UpstreamPool
 from tickover.host.http import Head, Headers, HttpError, relayed_head, upstream_head
+from tickover.host.logtail import LogMark
 from tickover.host.model import Lease
 
 _NO_BODY_STATUS = frozenset({204, 304})
@@ -76,6 +77,7 @@ class Relay:
         self._keep_alive = True
         self.is_event = False
         self.watcher: Watcher | None = None
+        self.log_mark: LogMark | None = None  # of a caller who wants the log of the call
 
     # -- towards the instance --------------------------------------------------------------------------
 
@@ -139,6 +141,8 @@ class Relay:
         if self.is_event and status >= 400:
             extra.append((b"x-fc-error-type", b"UnhandledInvocationError"))
             status, reason = 200, b""
+        if self.log_mark is not None:
+            extra.append((b"X-Fc-Log-Result", self.log_mark.since()))
         framing = self._framing(status, has_length)
         self._out.append(relayed_head(status, reason, headers, tuple(extra), framing))
 

@@ -21,13 +21,26 @@ SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PoolKey:
-    """A reserved pool: one qualifier of one function."""
+    """A reserved pool: one qualifier of one function; two of an alias that gives a second version a share.
+
+    is_canary: the second version's.
+    """
 
     function_name: str
     qualifier: str
+    is_canary: bool = False
+
+    @classmethod
+    def of(cls, pool: DesiredPool) -> PoolKey:
+        return cls(pool.function_name, pool.qualifier, pool.is_canary)
+
+    @property
+    def other(self) -> PoolKey:
+        """The pool of the alias' other version, should it have two."""
+        return PoolKey(self.function_name, self.qualifier, not self.is_canary)
 
     def __str__(self) -> str:
-        return f"{self.function_name}.{self.qualifier}"
+        return f"{self.function_name}.{self.qualifier}" + (" (canary)" if self.is_canary else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +161,7 @@ class Crashes:
 def new_instance(pool: DesiredPool, mono_ns: int, wall_ns: int) -> Instance:
     return Instance(
         instance_id=f"i-{secrets.token_hex(6)}",
-        key=PoolKey(pool.function_name, pool.qualifier),
+        key=PoolKey.of(pool),
         version_id=pool.version_id,
         revision=pool.revision,
         spec=pool.spec,

@@ -58,7 +58,9 @@ class Snapshot:
 
 def snapshot(roster: Roster, desk: Desk) -> Snapshot:
     """What the tables of a pool owner hold now."""
-    targets = {(key.function_name, key.qualifier): pool.target for key, pool in roster.pools.items()}
+    targets: dict[PoolName, int] = defaultdict(int)
+    for key, pool in roster.pools.items():
+        targets[key.function_name, key.qualifier] += pool.target
     return Snapshot(roster.views(None), desk.waiting(), targets)
 
 

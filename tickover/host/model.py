@@ -52,7 +52,8 @@ class BillingClass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DesiredPool:
-    """What one reserved pool should be now. One per (function, qualifier) with a ProvisionConfig.
+    """What one reserved pool should be now. One per (function, qualifier) with a ProvisionConfig, and a
+    second one for the version that an alias gives a share of the requests.
 
     version_id: "0" for LATEST, else the published version that the alias points at.
     revision: changes whenever a new instance is needed (LATEST edited, alias moved, idle switch flipped).
@@ -60,6 +61,7 @@ class DesiredPool:
     idle_enabled: alwaysAllocateGPU/CPU false: instances freeze when nothing is in flight.
     expected_ns: wall-clock times around now at which a schedule asks for instances: the last one and the
     next one. Empty if nobody wants to be awake for them.
+    is_canary: it is the second one. weight: the share of the requests that this version gets.
     """
 
     function_name: str
@@ -70,13 +72,15 @@ class DesiredPool:
     target: int
     idle_enabled: bool
     expected_ns: tuple[int, ...] = ()
+    is_canary: bool = False
+    weight: float = 1.0
 
 
 class Registry(Protocol):
     """The declared side, as the pool sees it."""
 
     def desired(self, now_ns: int) -> tuple[DesiredPool, ...]:
-        """All pools, sorted by (function, qualifier). now_ns: wall clock, nanoseconds since the epoch."""
+        """All pools, sorted by (function, qualifier, is_canary). now_ns: wall clock, ns since the epoch."""
         ...
 
     def next_change_ns(self, now_ns: int) -> int | None:
@@ -201,9 +205,14 @@ class Pool(Protocol):
         """Something declared has changed: reconcile soon."""
         ...
 
-    async def acquire(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
+    async def acquire(
+        self, function_name: str, qualifier: str, *, session: str = "", place: Place | None = None
+    ) -> Lease:
         """A lease, after a wake or a start if need be, on an instance of that place. Raises `Refused`,
-        `InstanceGone` (never without a place). Cancel it to leave the queue."""
+        `InstanceGone` (never without a place). Cancel it to leave the queue.
+
+        session: where an alias has two versions, requests with the same one go to the same version.
+        """
         ...
 
     def follow_sessions(self, count: Callable[[str], int]) -> None:

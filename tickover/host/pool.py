@@ -386,13 +386,15 @@ class ReservedPool:
     def _host_of(self, instance: Instance) -> str:
         return self._runtimes[instance.runtime].host
 
-    # -- requests --------------------------------------------------------------------------------------
+    # -- requests, pools -------------------------------------------------------------------------------
 
-    async def acquire(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
+    async def acquire(
+        self, function_name: str, qualifier: str, *, session: str = "", place: Place | None = None
+    ) -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier), place)
+        return await self._desk.acquire(PoolKey(function_name, qualifier), session, place)
 
     def follow_sessions(self, count: Callable[[str], int]) -> None:
         self._roster.sessions_on = count
@@ -400,19 +402,17 @@ class ReservedPool:
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         if not failed and self._is_open:
             self._meter.served(lease.function_name)
-        instance = self._desk.holder(lease)
-        if failed and self._is_open and instance.state in SERVING:
+        if failed and self._is_open and (instance := self._desk.holder(lease)).state in SERVING:
             self._works.check(instance)  # first: nobody who waits shall get the same failure
         self._desk.give_back(lease)
-
-    # -- pools -----------------------------------------------------------------------------------------
 
     async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
         self._refresh()
         key = PoolKey(function_name, qualifier)
         if key not in self._roster.pools:
             raise Refused(404, "ProvisionConfigNotFound", f"{key} has no reserved instances")
-        return await wake_idle(self._roster, key, count, self._clock, self._happened, self._next_change)
+        lanes = (key, key.other) if key in self._roster.canaries else (key,)
+        return await wake_idle(self._roster, lanes, count, self._clock, self._happened, self._next_change)
 
     async def retire(self, function_name: str, qualifier: str | None = None) -> None:
         entry = (function_name, qualifier)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tickover.fc.function import Function
 from tickover.fc.provision import ProvisionConfig
+from tickover.host.canary import Share, shares_of, split
 from tickover.host.idle_settings import VARIABLES, idle_settings
 from tickover.host.model import LATEST, DesiredPool
 from tickover.host.store import Key, Kind, Row, Store
@@ -100,6 +101,10 @@ class ObjectRegistry:
             version = self.get(Kind.VERSION, function_name, str(alias.body["versionId"]))
         return Resolved(function_name, qualifier, version.name, self._spec(version))
 
+    def version(self, function_name: str, version_id: str) -> Function:
+        """The spec of a version, LATEST's for "0". Raises Missing."""
+        return self.resolve(function_name, LATEST if version_id == LATEST_VERSION else version_id).spec
+
     def http_trigger(self, function_name: str, qualifier: str) -> Row | None:
         """The HTTP trigger of a qualifier, if it has one."""
         for row in self.select(Kind.TRIGGER, function_name):
@@ -107,11 +112,23 @@ class ObjectRegistry:
                 return row
         return None
 
+    def over_limit(self, new: Row) -> str:
+        """Why the pools of a function would be too large with this row; empty if they would not."""
+        name = new.name if new.kind is Kind.CONCURRENCY else new.parent
+        rows = {**self._rows, new.key: new}
+        limit = rows.get((Kind.CONCURRENCY, "", name))
+        pools = [row for row in rows.values() if row.kind is Kind.PROVISION and row.parent == name]
+        total = sum(most_instances(row, rows.get((Kind.ALIAS, name, row.name))) for row in pools)
+        if limit is None or total <= int(limit.body["reservedConcurrency"]):
+            return ""
+        most = limit.body["reservedConcurrency"]
+        return f"{total} instances in all exceed the reservedConcurrency {most} of function '{name}'"
+
     # -- the pool's view -------------------------------------------------------------------------------
 
     def desired(self, now_ns: int) -> tuple[DesiredPool, ...]:
-        """All pools, sorted by (function, qualifier)."""
-        return tuple(self._desired_pool(row, now_ns) for row in self.select(Kind.PROVISION))
+        """All pools, sorted by (function, qualifier), an alias' second version after its own."""
+        return tuple(pool for row in self.select(Kind.PROVISION) for pool in self._desired_pools(row, now_ns))
 
     def next_change_ns(self, now_ns: int) -> int | None:
         """When the next schedule may change a target."""
@@ -126,9 +143,23 @@ class ObjectRegistry:
             self._changes[key] = known
         return known[1]
 
-    def _desired_pool(self, row: Row, now_ns: int) -> DesiredPool:
+    def shares(self, function_name: str, qualifier: str) -> tuple[Share, ...]:
+        """The versions that a qualifier gives requests to. Raises Missing."""
+        if qualifier in ("", LATEST) or qualifier.isdigit():
+            return (Share(self.resolve(function_name, qualifier).version_id, 1.0),)
+        return shares_of(self.get(Kind.ALIAS, function_name, qualifier).body)
+
+    def _desired_pools(self, row: Row, now_ns: int) -> tuple[DesiredPool, ...]:
+        target, shares = self._timetable(row).target(now_ns), self.shares(row.parent, row.name)
+        return tuple(
+            replace(self._desired_pool(row, share, size, now_ns), is_canary=index > 0)
+            for index, (share, size) in enumerate(zip(shares, split(target, shares), strict=True))
+        )
+
+    def _desired_pool(self, row: Row, share: Share, target: int, now_ns: int) -> DesiredPool:
         config = _provision(row)
-        resolved = self.resolve(row.parent, row.name)
+        spec = self.version(row.parent, share.version_id)
+        resolved = Resolved(row.parent, row.name, share.version_id, spec)
         idle = is_idle_enabled(config, resolved.spec)
         function_id = self.function(row.parent).meta["functionId"]
         return DesiredPool(
@@ -137,9 +168,10 @@ class ObjectRegistry:
             version_id=resolved.version_id,
             revision=revision(str(function_id), resolved, idle),
             spec=resolved.spec,
-            target=self._timetable(row).target(now_ns),
+            target=target,
             idle_enabled=idle,
             expected_ns=self._expected_ns(row, resolved.spec, now_ns),
+            weight=share.weight,
         )
 
     def _expected_ns(self, row: Row, spec: Function, now_ns: int) -> tuple[int, ...]:
@@ -201,6 +233,13 @@ class ObjectRegistry:
 
 def _provision(row: Row) -> ProvisionConfig:
     return ProvisionConfig.model_validate({**row.body, "functionName": row.parent, "qualifier": row.name})
+
+
+def most_instances(provision: Row, alias: Row | None) -> int:
+    """The most instances that a provision config can ask for."""
+    actions = [int(action.get("target", 0)) for action in provision.body.get("scheduledActions") or ()]
+    target = max([int(provision.body.get("defaultTarget", 0)), *actions])
+    return target if alias is None else sum(split(target, shares_of(alias.body)))
 
 
 def is_idle_enabled(config: ProvisionConfig, spec: Function) -> bool:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
+from tickover.host.canary import lane_of
 from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings
 from tickover.host.model import DesiredPool, InstanceView, PoolStatus
 from tickover.host.scheduler import CrashKey, after_crash, is_stable
@@ -22,6 +23,7 @@ class Roster:
     def __init__(self) -> None:
         self.instances: dict[str, Instance] = {}
         self.pools: dict[PoolKey, DesiredPool] = {}
+        self.canaries: dict[PoolKey, DesiredPool] = {}  # by the key of the pool beside which they are
         self.crashes: dict[CrashKey, Crashes] = {}
         self.sessions_on: Callable[[str], int] = lambda _: 0
         self._by_pool: dict[PoolKey, dict[str, Instance]] = defaultdict(dict)
@@ -50,14 +52,35 @@ class Roster:
         unwanted = list(retiring)
         self.pools = {}
         for pool in pools:
-            key = PoolKey(pool.function_name, pool.qualifier)
+            key = PoolKey.of(pool)
             is_retiring = any(key.function_name == n and q in (None, key.qualifier) for n, q in unwanted)
             self.pools[key] = replace(pool, target=0) if is_retiring else pool
+        self.canaries = {key.other: pool for key, pool in self.pools.items() if key.is_canary}
+        revisions = {key: pool.revision for key, pool in self.pools.items()}
+        for instance in list(self.instances.values()):
+            self._put(instance, lane_of(instance.key, instance.revision, revisions))
+        for key, pool in self.pools.items():
             for instance in self.of(key):
                 if instance.revision == pool.revision:
                     instance.spec = pool.spec  # what may change without a new instance does so now
         wanted = {(key, pool.revision) for key, pool in self.pools.items()}
         self.crashes = {key: crash for key, crash in self.crashes.items() if key in wanted}
+
+    def _put(self, instance: Instance, key: PoolKey) -> None:
+        """Into another pool, with what it has in flight."""
+        if key != instance.key:
+            del self._by_pool[instance.key][instance.instance_id]
+            instance.key = key
+            self._by_pool[key][instance.instance_id] = instance
+
+    def is_up(self, key: PoolKey) -> bool:
+        """Whether somebody can serve its requests. A former revision does so until a new one can, but never
+        under the name of a canary: that would be another version than the one that was asked for."""
+        revision = self.revision(key)
+        return any(
+            i.state in UP and not i.is_unhealthy and (i.revision == revision or not key.is_canary)
+            for i in self.of(key)
+        )
 
     def revision(self, key: PoolKey) -> str:
         """The wanted revision; empty if no pool is wanted."""
@@ -99,12 +122,19 @@ class Roster:
     # -- as others see it ------------------------------------------------------------------------------
 
     def status(self, key: PoolKey) -> PoolStatus:
-        pool = self.pools.get(key)
-        if pool is None:
-            return PoolStatus(0, 0)
-        current = sum(i.state in UP and i.revision == pool.revision for i in self.of(key))
-        crash = self.crash(key)
-        return PoolStatus(pool.target, current, crash.error if crash else "")
+        """Of a qualifier, both versions together where it has two."""
+        target, current, errors = 0, 0, []
+        for lane in (key, key.other):
+            pool = self.pools.get(lane)
+            if pool is None:
+                continue
+            target += pool.target
+            current += sum(i.state in UP and i.revision == pool.revision for i in self.of(lane))
+            crash = self.crash(lane)
+            if crash is not None and crash.error:
+                is_one_of_two = key in self.canaries
+                errors.append(f"version {pool.version_id}: {crash.error}" if is_one_of_two else crash.error)
+        return PoolStatus(target, current, "\n".join(errors))
 
     def views(self, function_name: str | None) -> tuple[InstanceView, ...]:
         found = sorted(self.instances.values(), key=lambda i: (i.key, i.created_mono_ns, i.instance_id))

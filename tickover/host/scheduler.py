@@ -3,14 +3,15 @@
 Owns: how many instances start and which ones go, in which order; when an empty one is suspended; how long a
 crashing revision waits; when idle ones are woken ahead of a schedule; when an old one is replaced. Promises:
 pure, no clock, no I/O; the same input gives the same effects in the same order. New before old: instances of
-a former revision serve until `target` new ones are up, and one that has reached its greatest age until its
-replacement is up. Never: changes an instance.
+a former revision serve until `target` new ones are up, one that has reached its greatest age until its
+replacement is up, and a version whose share of an alias shrinks until the other one has grown. Never: changes
+an instance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tickover.host.clock import seconds_ns
 from tickover.host.instance import (
@@ -75,16 +76,16 @@ def decide(
     there = sorted(instances, key=_by_age)
     effects: list[Do] = []
     times: list[int] = []
-    wanted = {PoolKey(pool.function_name, pool.qualifier): pool for pool in pools}
+    wanted = {PoolKey.of(pool): pool for pool in pools}
     room = settings.max_starting - sum(i.state in STARTING for i in there)
     held: dict[PoolKey, int] = {}  # since when
     for key in sorted(wanted):
         of_pool = [i for i in there if i.key == key]
-        pool = wanted[key]
+        pool = replace(wanted[key], target=_size(key, wanted, there))
         starts, look = _starts(pool, of_pool, crashes.get((key, pool.revision)), now_ns, settings)
         starts = min(starts, max(0, room))
         room -= starts
-        effects.extend([Start(pool)] * starts)
+        effects.extend([Start(wanted[key])] * starts)
         times.extend(look)
         aged, birthdays = _aged(pool, of_pool, now_ns)
         effects.extend(_retirements(pool, of_pool, aged))
@@ -109,6 +110,17 @@ def decide(
         effects.extend(_due(instance, now_ns, settings))
         times.extend(_deadlines(instance, settings))
     return Decision(tuple(effects), min((t for t in times if t > now_ns), default=None))
+
+
+def _size(key: PoolKey, wanted: Mapping[PoolKey, DesiredPool], there: Iterable[Instance]) -> int:
+    """A pool's target, or more: while an alias' other version has too few up, what this one has already."""
+    pool, other = wanted[key], wanted.get(key.other)
+    if other is None:
+        return pool.target
+    there = list(there)
+    up = sum(i.key == key.other and i.revision == other.revision and i.state in UP for i in there)
+    living = sum(i.key == key and i.revision == pool.revision and i.state in LIVING for i in there)
+    return max(pool.target, min(living, pool.target + max(0, other.target - up)))
 
 
 def _starts(
@@ -155,6 +167,12 @@ def _may_replace(pool: DesiredPool, of_pool: list[Instance], aged: list[Instance
     return at_rest and len(of_pool) == pool.target
 
 
+def too_many(pool: DesiredPool, of_pool: Iterable[Instance]) -> tuple[Instance, ...]:
+    """Whom a pool only keeps until an alias' other version has grown, for where there is no room for that."""
+    living = sorted((i for i in of_pool if i.revision == pool.revision and i.state in LIVING), key=_worth)
+    return tuple(living[: max(0, len(living) - pool.target)])
+
+
 def in_the_way(
     pool: DesiredPool, of_pool: Iterable[Instance], starting: Instance, now_ns: int
 ) -> tuple[Instance, ...]:
@@ -178,7 +196,8 @@ def _retirements(pool: DesiredPool, of_pool: list[Instance], aged: list[Instance
     living = [i for i in of_pool if i.state in LIVING]
     new = [i for i in living if i.revision == pool.revision]
     old = [i for i in living if i.revision != pool.revision]
-    if sum(i.state in UP for i in new) >= pool.target:
+    # A former canary serves nobody: until the next one is up, the alias' own version does.
+    if sum(i.state in UP for i in new) >= pool.target or pool.is_canary:
         for instance in old:
             yield Tell(instance.instance_id, Event.RETIRED, "a new revision has taken over")
     elif len(old) > pool.target:

@@ -172,7 +172,9 @@ class Seat:
         name = self._key.pool
         for _ in range(MOVES):
             try:
-                lease = await pool.acquire(name.function_name, name.qualifier, self)
+                lease = await pool.acquire(
+                    name.function_name, name.qualifier, session=self._key.session_id, place=self
+                )
             except InstanceGone as gone:
                 self._moved(gone.instance_id)
                 continue

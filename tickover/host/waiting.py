@@ -18,6 +18,7 @@ class Waiter:
     """One waiting request. since_ns: monotonic."""
 
     since_ns: int
+    queue: WaitQueue = field(repr=False)  # where it waits now
     grant: asyncio.Future[Lease] = field(repr=False)
     place: Place | None = None
 
@@ -27,12 +28,14 @@ class WaitQueue:
 
     def __init__(self) -> None:
         self._waiters: deque[Waiter] = deque()
+        self.has_places = False  # somebody has waited for certain instances
 
     def __len__(self) -> int:
         return len(self._waiters)
 
     def join(self, now_ns: int, place: Place | None = None) -> Waiter:
-        waiter = Waiter(now_ns, asyncio.get_running_loop().create_future(), place)
+        waiter = Waiter(now_ns, self, asyncio.get_running_loop().create_future(), place)
+        self.has_places = self.has_places or place is not None
         self._waiters.append(waiter)
         return waiter
 
@@ -44,6 +47,14 @@ class WaitQueue:
     def in_order(self) -> tuple[Waiter, ...]:
         """All who wait now; they stay."""
         return tuple(self._waiters)
+
+    def take_over(self, other: WaitQueue) -> None:
+        """All who wait elsewhere wait here now, as if they always had."""
+        for waiter in other._waiters:
+            waiter.queue = self
+        self.has_places = self.has_places or other.has_places
+        self._waiters = deque(sorted((*self._waiters, *other._waiters), key=lambda waiter: waiter.since_ns))
+        other._waiters.clear()
 
     def first(self) -> Waiter | None:
         """The next to serve; it leaves the queue."""

@@ -7,7 +7,7 @@ telling an event.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from tickover.host.admission import idle_first
 from tickover.host.clock import Clock
@@ -19,22 +19,22 @@ from tickover.host.states import ENDING, SERVING, Event
 
 async def wake_idle(
     roster: Roster,
-    key: PoolKey,
+    lanes: tuple[PoolKey, ...],
     count: int | None,
     clock: Clock,
     happened: Callable[[Instance, Event], None],
     next_change: Callable[[], Awaitable[None]],
 ) -> Woken:
-    """Wake the idle instances of a pool, at most count of them."""
+    """Wake the idle instances of a pool (an alias' own version first), at most count of them."""
     began = clock.mono_ns()
     asked: dict[str, Instance] = {}
     awaited: dict[str, int] = {}  # since when each is waking
     while True:
-        for instance in idle_first(roster.of(key), roster.revision(key)):
+        for instance in _idle_first(roster, lanes):
             if instance.instance_id not in asked and (count is None or len(asked) < count):
                 asked[instance.instance_id] = instance
                 happened(instance, Event.WAKE_ASKED)
-        there = list(roster.of(key))
+        there = [instance for key in lanes for instance in roster.of(key)]
         # One that is put off may be told again by who waits for it: a later wake is not this one.
         waking = [
             i
@@ -47,3 +47,8 @@ async def wake_idle(
             woke = sum(i.empty_mono_ns >= began and i.state not in ENDING for i in asked.values())
             return Woken(woke, len(asked) - woke, sum(i.state in SERVING for i in there))
         await next_change()
+
+
+def _idle_first(roster: Roster, lanes: tuple[PoolKey, ...]) -> Iterator[Instance]:
+    for key in lanes:
+        yield from idle_first(roster.of(key), roster.revision(key))

@@ -20,6 +20,7 @@ from tickover.engine.values import contains_unknown, reveal
 from tickover.money import HOURS_PER_MONTH, PriceError, PriceTable, Spec, monthly, plain, price, table_for
 from tickover.schedule import ScheduleError, hours_by_target, parse_actions
 
+ALIAS = "tickover:fc:Alias"
 FUNCTION = "tickover:fc:Function"
 POOL = "tickover:fc:ProvisionConfig"
 UNKNOWN = "unknown"
@@ -174,10 +175,16 @@ def _resources(plan: Plan) -> tuple[dict[str, ResourceState], dict[str, Resource
 
 @dataclass(frozen=True, slots=True)
 class _Functions:
-    """The functions of one side, found by name or by URN."""
+    """The functions of one side, found by name or by URN. divided: (function, alias) with two versions."""
 
     by_name: Mapping[str, ResourceState]
     by_urn: Mapping[str, ResourceState]
+    divided: frozenset[tuple[str, str]]
+
+    def least(self, pool: ResourceState) -> int:
+        """The fewest instances that a pool with any has: one of each version."""
+        key = _text(pool.inputs.get("functionName")), _text(pool.inputs.get("qualifier"))
+        return 2 if key in self.divided else 1
 
     def of(self, pool: ResourceState) -> ResourceState | None:
         found = self.by_name.get(_text(pool.inputs.get("functionName")))
@@ -189,7 +196,18 @@ class _Functions:
 
 def _functions(resources: Mapping[str, ResourceState]) -> _Functions:
     found = {urn: r for urn, r in resources.items() if r.type == FUNCTION}
-    return _Functions({_text(r.inputs.get("functionName")): r for r in found.values()}, found)
+    divided = frozenset(
+        (_text(r.inputs.get("functionName")), _text(r.inputs.get("aliasName")))
+        for r in resources.values()
+        if r.type == ALIAS and _is_divided(reveal(r.inputs).get("additionalVersionWeight"))
+    )
+    return _Functions({_text(r.inputs.get("functionName")): r for r in found.values()}, found, divided)
+
+
+def _is_divided(weights: Any) -> bool:
+    """Whether a second version gets a share; one that is not known yet counts as one."""
+    shares = weights.values() if isinstance(weights, dict) else (weights,)
+    return any(contains_unknown(s) or (s is not None and 0 < s < 1) for s in shares)
 
 
 def _usage(pool: ResourceState | None, functions: _Functions, month: _Month) -> _Usage:
@@ -204,7 +222,9 @@ def _usage(pool: ResourceState | None, functions: _Functions, month: _Month) -> 
         actions = parse_actions(inputs.get("scheduledActions") or ())
     except ScheduleError as error:
         return _Usage(None, None, instances=instances, why=f"its timetable cannot be read: {error}")
-    hours = hours_by_target(instances, actions, month.start, month.end)
+    least = functions.least(pool)
+    instances = max(instances, least) if instances else 0
+    hours = _raised(hours_by_target(instances, actions, month.start, month.end), least)
     total = sum((target * span for target, span in hours.items()), Fraction(0))
     shown = (Decimal(total.numerator) / total.denominator).quantize(Decimal("0.01"))
     known = _Usage(None, None, shown, instances)
@@ -217,6 +237,15 @@ def _usage(pool: ResourceState | None, functions: _Functions, month: _Month) -> 
     if spec.get("cpu") is None or spec.get("memorySize") is None:
         return replace(known, why="its function names no cpu and memorySize")
     return _priced(known, hours, spec, inputs, month.table)
+
+
+def _raised(hours: Mapping[int, Fraction], least: int) -> dict[int, Fraction]:
+    """Hours by target with no pool smaller than least but an empty one."""
+    found: dict[int, Fraction] = {}
+    for target, span in hours.items():
+        size = max(target, least) if target else 0
+        found[size] = found.get(size, Fraction(0)) + span
+    return found
 
 
 def _priced(

@@ -34,7 +34,7 @@ def look_at_pool(run: Run, function_name: str, qualifier: str) -> Callable[[], A
 
     async def look() -> Poll:
         seen = await run.call("get_provision_config", function_name, qualifier=qualifier)
-        poll = pool_poll(seen)
+        poll = pool_poll(seen, wanted(seen, run.target))
         if not poll.failed:
             failed_at.clear()
             return poll
@@ -47,9 +47,9 @@ def look_at_pool(run: Run, function_name: str, qualifier: str) -> Callable[[], A
     return look
 
 
-def pool_poll(seen: Mapping[str, Any]) -> Poll:
+def pool_poll(seen: Mapping[str, Any], target: int) -> Poll:
     """target, current, currentError → done, waiting or failed."""
-    target, current = wanted(seen), int(seen.get("current") or 0)
+    current = int(seen.get("current") or 0)
     line = f"{current} of {target} instances up"
     if current == target == int(seen.get("target") or 0):
         return Poll(True, seen, line)
@@ -62,10 +62,12 @@ def pool_poll(seen: Mapping[str, Any]) -> Poll:
     return Poll(False, seen, line, failed=f"The pool has {current} of {target} instances: {error}")
 
 
-def wanted(seen: Mapping[str, Any]) -> int:
-    """The instances to wait for. Without a timetable that is defaultTarget, even while FC's own target
-    still has to follow the call."""
-    if not seen.get("scheduledActions") and not seen.get("targetTrackingPolicies"):
+def wanted(seen: Mapping[str, Any], target: str) -> int:
+    """The instances to wait for. On the cloud, without a timetable, that is defaultTarget, even while FC's
+    own target still has to follow the call. A host's follows at once, and may be one more: an alias of two
+    versions has an instance of each."""
+    is_late = target == "cloud"
+    if is_late and not seen.get("scheduledActions") and not seen.get("targetTrackingPolicies"):
         default = seen.get("defaultTarget")
         if default is not None:
             return int(default)

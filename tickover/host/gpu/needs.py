@@ -7,6 +7,7 @@ cannot be found out is assumed high. Never: reserves anything.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from tickover.host.gpu.nvml import MIB
 from tickover.host.nas import nas_folder
 
 _WEIGHTS: Final = frozenset({".safetensors", ".bin", ".gguf", ".pt", ".pth"})
-_MODEL_FLAGS: Final = frozenset({"--model", "-m", "serve"})
+_MODEL_FLAGS: Final = ("--model", "serve", "-m")  # the surest first
+_PYTHON: Final = re.compile(r"python[0-9.]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,18 @@ def need_of(wish: Wish, inventory: Inventory, nas: Mapping[str, Path], rules: Ru
 
 
 def model_path(spec: Function) -> str | None:
-    """What the command names as its model: `vllm serve PATH`, `--model PATH`, `--model=PATH`, `-m PATH`."""
+    """What the command names as its model: `--model PATH`, `--model=PATH`, `vllm serve PATH`, `-m PATH`."""
     container = spec.custom_container_config
     words: list[str] = [*(container.entrypoint or ()), *(container.command or ())] if container else []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word in _MODEL_FLAGS and following and not following.startswith("-"):
-            return following
-        if word.startswith("--model="):
-            return word.partition("=")[2]
-    return None
+    found: dict[str, str] = {}
+    for before, word, following in zip(["", *words], words, [*words[1:], ""], strict=False):
+        flag, equals, value = word.partition("=")
+        if equals and flag == "--model":
+            found.setdefault(flag, value)
+        elif word in _MODEL_FLAGS and following and not following.startswith("-"):
+            is_module = word == "-m" and _PYTHON.fullmatch(posixpath.basename(before))
+            found.setdefault("python -m" if is_module else word, following)
+    return next((found[flag] for flag in _MODEL_FLAGS if flag in found), None)
 
 
 def weights_bytes(spec: Function, model: str | None, nas: Mapping[str, Path], rules: Rules) -> int:
