@@ -13,7 +13,7 @@ STACK ?= dev
 PORT ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine bench-gpu bench-front-door clean lock
+.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine bench-gpu bench-front-door zero-loss clean lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ bench-gpu: setup-dev ## measure idling and waking on an NVIDIA card (ARGS=--stan
 
 bench-front-door: setup-dev ## measure the front door beside nginx and HAProxy (two cores; names the packages it lacks)
 	@$(BIN)/python bench/front_door.py $(ARGS)
+
+zero-loss: setup-dev ## N requests over wakes, deploys and kills: which are lost, which come twice
+	@$(BIN)/python bench/zero_loss.py -n $(or $(N),10000) $(ARGS)
 
 lock: ## resolve both lock files anew (needs uv)
 	@uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock

@@ -31,11 +31,16 @@ def measure(side: Side, direct: load.Told, seconds: float) -> dict[str, Any]:
     """One proxy."""
     load.wrk(side.port, SHORT, 8, 1)  # connections and code are warm
     one = load.wrk(side.port, SHORT, 1, seconds)
+    before = load.cpu_seconds(side.pids)
     many = load.wrk(side.port, SHORT, 64, seconds)
+    spent = load.cpu_seconds(side.pids) - before
     sse = load.streams(side.port, EVENTS, side.pids, 64, 200, 0.02)
     half, tail = load.open_loop(side.port, SHORT, 1000, seconds, 64)
     return {
         "rps": round(many.rps),
+        # A proxy that is not busy was held back by the load: then its time per request tells more.
+        "cpu_us_per_request": round(spent * 1e6 / (many.rps * seconds), 1),
+        "busy": round(spent / seconds, 2),
         "added_p50_ms": round(one.p50_ms - direct.p50_ms, 3),
         "sse_cpu_us_per_chunk": round(sse.cpu_us, 1),
         "sse_first_ms": round(sse.first_ms, 2),

@@ -74,6 +74,10 @@ Listen = Annotated[str, typer.Option("--listen", metavar="ADDRESS", help="Addres
 AllowRemote = Annotated[
     bool, typer.Option("--allow-remote", help="Allow an address that other machines reach.")
 ]
+TlsPort = Annotated[
+    int | None,
+    typer.Option("--tls-port", min=0, max=65535, help="Serve custom domains over HTTPS at this port."),
+]
 NasRoots = Annotated[
     list[str] | None, typer.Option("--nas", metavar="NAME=DIR", help="A NAS by name; repeatable.")
 ]
@@ -85,6 +89,7 @@ def host_start(
     listen: Listen = "127.0.0.1",
     nas: NasRoots = None,
     allow_remote: AllowRemote = False,
+    tls_port: TlsPort = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing if all is well.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -92,8 +97,35 @@ def host_start(
     from tickover.commands import hosts
 
     return hosts.start(
-        session(), port, listen, nas or (), allow_remote=allow_remote, quiet=quiet, as_json=as_json
+        session(),
+        port,
+        listen,
+        nas or (),
+        allow_remote=allow_remote,
+        tls_port=tls_port,
+        quiet=quiet,
+        as_json=as_json,
     )
+
+
+@host_app.command("upgrade")
+def host_upgrade(
+    max_age: Annotated[
+        float,
+        typer.Option(
+            "--max-age",
+            min=0.0,
+            max=31_622_400.0,
+            metavar="SECONDS",
+            help="How long the former host may go on with its open requests.",
+        ),
+    ] = 86_400.0,
+    as_json: AsJson = False,
+) -> int:
+    """Replace the running host by this version; no request is lost, no stream is cut."""
+    from tickover.commands import hosts
+
+    return hosts.upgrade(session(), max_age, as_json=as_json)
 
 
 @host_app.command("stop")
@@ -119,12 +151,16 @@ def host_status(as_json: AsJson = False) -> int:
 
 @host_app.command("run")
 def host_run(
-    port: Port = None, listen: Listen = "127.0.0.1", nas: NasRoots = None, allow_remote: AllowRemote = False
+    port: Port = None,
+    listen: Listen = "127.0.0.1",
+    nas: NasRoots = None,
+    allow_remote: AllowRemote = False,
+    tls_port: TlsPort = None,
 ) -> int:
     """Run the host in the foreground."""
     from tickover.commands import hosts
 
-    return hosts.run(session(), port, listen, nas or (), allow_remote=allow_remote)
+    return hosts.run(session(), port, listen, nas or (), allow_remote=allow_remote, tls_port=tls_port)
 
 
 @app.command()

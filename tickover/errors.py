@@ -6,8 +6,10 @@ detail in full sentences, never a secret value. Never: prints, logs or retries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -60,6 +62,18 @@ class TickoverError(Exception):
             "hint": self.hint,
             "exit_code": int(self.exit_code),
         }
+
+
+def error_from_json(fields: Mapping[str, Any]) -> TickoverError:
+    """An error that another process has told with `as_json`."""
+    return TickoverError(
+        code=str(fields["code"]),
+        summary=str(fields["summary"]),
+        detail=str(fields["detail"]),
+        address=str(fields["address"]),
+        hint=str(fields["hint"]),
+        exit_code=Exit(int(fields["exit_code"])),
+    )
 
 
 class ConfigError(TickoverError):

@@ -82,7 +82,7 @@ def _make_pool(needs: PoolNeeds) -> HostPool:
 
 def main() -> None:
     host_main.configure_log()
-    host_main.make_pool = _make_pool
+    host_main.pool_maker = lambda: _make_pool
     host_main.run_host(HostSettings(Path(sys.argv[1]), port=0), lambda facts: None)
 
 

@@ -180,7 +180,7 @@ def test_a_cut_websocket_is_seen_as_cut(tmp_path: Path) -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("words", [["--http1.0"], ["--compressed", "--raw"]])
+@pytest.mark.parametrize("words", [["--http2"], ["--http1.0"], ["--compressed", "--raw"]])
 def test_curl_gets_the_answer_whatever_it_offers(tmp_path: Path, words: list[str]) -> None:
     async def scenario() -> None:
         async with (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import requests
 from alibabacloud_fc20230330 import models as fc
 from alibabacloud_tea_util.models import RuntimeOptions
 
+from tests.support.certificates import certificate
 from tests.support.host_edge_fakes import FUNCTION, FakePool, echo, instance
 from tests.support.host_edge_server import Served, served
 from tickover.errors import Exit, TickoverError
@@ -141,3 +144,43 @@ def test_broken_json_is_an_fc_error(host: Served) -> None:
         answer = session.post(f"{host.url}/2023-03-30/functions", data=b"{", timeout=10)
     assert answer.status_code in (400, 403)  # unsigned: refused before the body is read
     assert set(json.loads(answer.content)) == {"Code", "Message", "RequestId"}
+
+
+def test_a_domain_over_https_through_the_official_client(tmp_path: Path, echo_port: int) -> None:
+    own, later = certificate("chat.example.test"), certificate("chat.example.test")
+    routes = fc.RouteConfig(routes=[fc.PathConfig(path="/*", function_name="chat-dev")])
+
+    def cert(config: dict[str, str]) -> fc.CertConfig:
+        return fc.CertConfig(
+            cert_name="own", certificate=config["certificate"], private_key=config["privateKey"]
+        )
+
+    def fetched(port: int, config: dict[str, str]) -> str:
+        context = ssl.create_default_context(cadata=config["certificate"])
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as sock,
+            context.wrap_socket(sock, server_hostname="chat.example.test") as secure,
+        ):
+            secure.sendall(b"GET /v1/x HTTP/1.1\r\nHost: chat.example.test\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: secure.recv(65536), b"")).decode()
+
+    with served(tmp_path, lambda _: FakePool([echo_port]), with_tls=True) as host:
+        client = host.client()
+        client.create_function(fc.CreateFunctionRequest(body=fc.CreateFunctionInput().from_map(FUNCTION)))
+        trigger = fc.CreateTriggerInput(
+            trigger_name="web", trigger_type="http", trigger_config='{"authType": "anonymous"}'
+        )
+        client.create_trigger("chat-dev", fc.CreateTriggerRequest(body=trigger))
+        made = fc.CreateCustomDomainInput(
+            domain_name="chat.example.test", protocol="HTTPS", route_config=routes, cert_config=cert(own)
+        )
+        client.create_custom_domain(fc.CreateCustomDomainRequest(body=made))
+        assert "GET /v1/x HTTP/1.1" in fetched(host.tls_port, own)
+        update = fc.UpdateCustomDomainInput(cert_config=cert(later))
+        client.update_custom_domain("chat.example.test", fc.UpdateCustomDomainRequest(body=update))
+        assert "GET /v1/x HTTP/1.1" in fetched(host.tls_port, later)
+        wrong = fc.UpdateCustomDomainInput(cert_config=cert({**own, "privateKey": later["privateKey"]}))
+        with pytest.raises(Exception) as caught:
+            client.update_custom_domain("chat.example.test", fc.UpdateCustomDomainRequest(body=wrong))
+        assert caught.value.code == "InvalidArgument"
+        assert "PRIVATE KEY" not in str(caught.value)

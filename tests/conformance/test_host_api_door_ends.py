@@ -19,6 +19,8 @@ from tests.support.host_edge_fakes import (
     run,
     until,
 )
+from tickover.host.door_exchange import ATTEMPTS
+from tickover.host.model import InstanceState, InstanceView
 
 GET = b"GET /fn/chat-dev/v1/models?x=1 HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -39,29 +41,44 @@ def test_dead_instance_costs_one_retry_on_another_lease(tmp_path: Path) -> None:
     run(scenario)
 
 
-def test_two_dead_instances_are_502(tmp_path: Path) -> None:
+def test_dead_instances_are_502(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_door(pool := FakePool([1]), registry_with(tmp_path)) as port:
             first, _, body = await ask(port, GET)
         assert first.split()[1] == "502"
         assert b"BadResponse" in body
-        assert pool.released == [("i-0", True), ("i-1", True)]
+        assert pool.released == [(f"i-{number}", True) for number in range(ATTEMPTS)]
 
     run(scenario)
 
 
-def test_instance_that_dies_before_its_answer_is_502_and_not_asked_twice(tmp_path: Path) -> None:
-    asked: list[str] = []
+@pytest.mark.parametrize(
+    ("states", "asked", "status"),
+    [((), 2, "200"), ((InstanceState.READY,), 1, "502"), ((InstanceState.FAILED,), 2, "200")],
+    ids=["gone", "alive", "failed"],
+)
+def test_broken_before_the_answer_another_is_asked_if_the_first_has_ended(
+    tmp_path: Path, states: tuple[InstanceState, ...], asked: int, status: str
+) -> None:
+    """One that lives may have done what was asked of it; asking another would do it twice."""
+    seen: list[bytes] = []
 
     async def dies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append((await read_head(reader))[0])
+        _, headers = await read_head(reader)
+        seen.append(await read_body(reader, headers))
+        if len(seen) == 2:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     async def scenario() -> None:
         async with instance(dies) as up, open_door(pool := FakePool([up]), registry_with(tmp_path)) as port:
-            first, _, _ = await ask(port, GET)
-        assert first.split()[1] == "502"
-        assert len(asked) == 1
-        assert pool.released == [("i-0", True)]
+            pool.views = tuple(
+                InstanceView("i-0", "chat-dev", "LATEST", "0", state, 0, 1, up, 1) for state in states
+            )
+            raw = b"POST /fn/chat-dev/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"
+            first, _, _ = await ask(port, raw)
+        assert first.split()[1] == status
+        assert seen == [b"body"] * asked
+        assert pool.released == [("i-0", True), ("i-1", False)][:asked]
 
     run(scenario)
 
@@ -115,12 +132,44 @@ def test_function_timeout_ends_the_request(tmp_path: Path) -> None:
         await reader.read()
 
     async def scenario() -> None:
-        registry = registry_with(tmp_path, function={"timeout": 1})
-        async with instance(silent) as up, open_door(pool := FakePool([up]), registry) as port:
+        registry = registry_with(tmp_path)
+        async with instance(silent) as up, open_door(pool := FakePool([up], timeout=1), registry) as port:
             first, _, body = await ask(port, GET)
         assert first.split()[1] == "504"
         assert b"FunctionTimeout" in body
         assert pool.released == [("i-0", False)]
+
+    run(scenario)
+
+
+def test_a_websocket_at_its_functions_timeout_is_cut_without_a_closing_frame(tmp_path: Path) -> None:
+    """What a client reports as 1006."""
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhi"
+        )
+        while await reader.read(100):
+            pass
+
+    async def scenario() -> None:
+        registry = registry_with(tmp_path)
+        async with instance(tunnel) as up, open_door(pool := FakePool([up], timeout=1), registry) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"GET /fn/chat-dev/ws HTTP/1.1\r\nHost: h\r\n"
+                b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            )
+            await read_head(reader)
+            assert await reader.readexactly(2) == b"hi"
+            try:
+                rest = await reader.read()
+            except ConnectionResetError:
+                rest = b""
+            assert rest == b""
+            assert pool.released == [("i-0", False)]
+            writer.close()
 
     run(scenario)
 

@@ -22,7 +22,7 @@ from tests.support.host_edge_server import Served, served
 from tickover.host.auth import load_credentials
 from tickover.host.client import AdminClient
 from tickover.host.daemon import host_status, start_host, stop_host
-from tickover.host.main import make_pool
+from tickover.host.main import pool_maker
 
 SERVER = str(Path(__file__).parents[1] / "support" / "session_server.py")
 HEADER = {"affinityHeaderFieldName": "My-Session"}
@@ -30,7 +30,7 @@ HEADER = {"affinityHeaderFieldName": "My-Session"}
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("sessions"), make_pool) as found:
+    with served(tmp_path_factory.mktemp("sessions"), pool_maker()) as found:
         yield found
 
 

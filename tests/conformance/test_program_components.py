@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.component_program import run
+from tests.support.component_program import SECRET, run
 
 HEAD = """
 import pulumi
@@ -89,6 +89,36 @@ VllmService("s", VllmServiceArgs(
         "TICKOVER_MAX_AGE_SECONDS": "86400",
         "TICKOVER_IDLE_DEEP_AFTER_SECONDS": "1.5",
     }
+
+
+def test_a_domain_with_all_that_fc_has() -> None:
+    ran = run(
+        HEAD
+        + """
+from components.domain import CertificateArgs, CustomDomain, CustomDomainArgs, RouteArgs
+f = GpuFunction("f", GpuFunctionArgs(image=image, cpu=1, memory_gb=1))
+g = GpuFunction("g", GpuFunctionArgs(image=image, cpu=1, memory_gb=1))
+CustomDomain("d", CustomDomainArgs(
+    "chat.example.com", f, routes=(RouteArgs("/g/*", g, ("POST",), {"wildcardRules": [
+        {"match": "^/g/*", "replacement": "/$1"}]}),),
+    certificate=CertificateArgs("-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----"),
+    protocol="HTTP,HTTPS",
+    auth={"authType": "basic", "authInfo": {"users": [{"username": "u", "password": "p"}]}},
+    cors={"allowOrigins": ["https://web.example.com"]},
+))
+"""
+    )
+    assert ran.error is None
+    inputs = ran.one("tickover:fc:CustomDomain")["inputs"]
+    assert inputs["protocol"] == "HTTP,HTTPS"
+    assert [route["path"] for route in inputs["routeConfig"]["routes"]] == ["/g/*", "/*"]
+    assert inputs["routeConfig"]["routes"][0]["rewriteConfig"]["wildcardRules"][0]["replacement"] == "/$1"
+    assert inputs["tlsConfig"] == {"minVersion": "TLSv1.2", "maxVersion": "TLSv1.3"}
+    assert inputs["corsConfig"] == {"allowOrigins": ["https://web.example.com"]}
+    assert inputs["certConfig"][0] == SECRET
+    hidden, auth = inputs["authConfig"]
+    assert (hidden, auth["authType"]) == (SECRET, "basic")
+    assert "users" in auth["authInfo"]  # FC's text
 
 
 def test_a_function_that_cannot_be() -> None:

@@ -12,19 +12,31 @@ from pathlib import Path
 
 import uvloop
 
+from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
 from tickover.host.clock import SystemClock
 from tickover.host.db import Database
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
+from tickover.host.handover import NOBODY, Former
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import Metrics, Snapshot
-from tickover.host.model import InstanceView, Lease, Place, PoolStatus, Refused, UsageRow, Woken
+from tickover.host.model import (
+    InstanceView,
+    Lease,
+    Place,
+    PoolStatus,
+    Refused,
+    UsageRow,
+    Waiting,
+    Woken,
+)
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
 from tickover.host.session_desk import SessionDesk
 from tickover.host.session_records import SessionRecords
+from tickover.host.states import ENDED
 from tickover.host.store import Kind, Row, Store
 
 CREDENTIALS = Credentials("1234567890123456", "LTAItest", "secret-of-test", "local", "admin-token-of-test")
@@ -50,6 +62,7 @@ class FakePool:
     woke: bool = False
     refusal: Refused | None = None
     gate: asyncio.Event | None = None
+    timeout: int | None = None
     granted: list[Lease] = field(default_factory=list)
     released: list[tuple[str, bool]] = field(default_factory=list)
     cancelled: int = 0
@@ -57,9 +70,17 @@ class FakePool:
     views: tuple[InstanceView, ...] = ()
     rows: tuple[UsageRow, ...] = ()
     log: str | None = None
+    queue: tuple[Waiting, ...] = ()
     metrics: Metrics = field(default_factory=lambda: Metrics(SystemClock(), lambda: Snapshot((), {}, {})))
 
-    async def start(self) -> None: ...
+    async def start(self, former: Former = NOBODY) -> None: ...
+
+    async def settle(self, seconds: float) -> None: ...
+
+    async def hand_over(self) -> Former:
+        return NOBODY
+
+    def assume(self, lease: Lease) -> None: ...
 
     async def stop(self, *, keep_instances: bool) -> None: ...
 
@@ -68,8 +89,19 @@ class FakePool:
 
     def follow_sessions(self, count: Callable[[str], int]) -> None: ...
 
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        if self.refusal is not None or self.gate is not None:
+            return None
+        return self._lease(function_name, qualifier)
+
     async def acquire(
-        self, function_name: str, qualifier: str, *, session: str = "", place: Place | None = None
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
     ) -> Lease:
         if self.refusal is not None:
             raise self.refusal
@@ -79,13 +111,33 @@ class FakePool:
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
+        return self._lease(function_name, qualifier, place)
+
+    def _lease(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
         number = len(self.granted)
         if place is not None:
             place.taken(f"i-{number}")
         port = self.ports[number % len(self.ports)]
-        lease = Lease(f"i-{number}", function_name, qualifier, "0", "127.0.0.1", port, self.woke, 12_000_000)
+        waited_ns = 12_000_000
+        lease = Lease(
+            f"i-{number}",
+            function_name,
+            qualifier,
+            "0",
+            "127.0.0.1",
+            port,
+            self.woke,
+            waited_ns,
+            self.timeout,
+        )
         self.granted.append(lease)
         return lease
+
+    def has_ended(self, instance_id: str) -> bool:
+        return all(view.state in ENDED for view in self.views if view.instance_id == instance_id)
+
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        return self.queue
 
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         self.released.append((lease.instance_id, failed))
@@ -157,9 +209,14 @@ async def open_door(
     registry: ObjectRegistry,
     api: Callable[[Whole], Awaitable[Response | Invocation]] = _no_api,
     admin: Callable[[Whole], Awaitable[Response]] | None = None,
+    ended: Ended = unheard,
 ) -> AsyncIterator[int]:
     """A front door on a free port."""
     sessions = SessionDesk(SessionRecords(Database(Path(":memory:"))), SystemClock())
+
+    async def sessions_now() -> SessionDesk:
+        return sessions
+
     door = Door(
         DoorContext(
             pool=pool,
@@ -170,7 +227,8 @@ async def open_door(
             verify=_accept,
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
-            sessions=sessions,
+            sessions=sessions_now,
+            ended=ended,
         )
     )
     sock = socket.create_server(("127.0.0.1", 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from alibabacloud_tea_openapi.utils_models import Config
 
 from tests.support.host_edge_fakes import FakePool
 from tickover.host.auth import Credentials, load_credentials
-from tickover.host.ports import bind
-from tickover.host.server import Host, HostPool, HostSettings, PoolNeeds, prepare, single_host
+from tickover.host.folder import prepare, single_host
+from tickover.host.ports import Bound, bind, close_bound
+from tickover.host.server import Host, HostPool, HostSettings, PoolNeeds
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Served:
     url: str
     credentials: Credentials
     pool: Any
+    tls_port: int = 0
 
     def client(self, access_key_id: str | None = None, secret: str | None = None) -> Client:
         return Client(
@@ -40,15 +43,19 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(home: Path, make_pool: Callable[[PoolNeeds], HostPool] | None = None) -> Iterator[Served]:
+def served(
+    home: Path, make_pool: Callable[[PoolNeeds], HostPool] | None = None, *, with_tls: bool = False
+) -> Iterator[Served]:
     """A host on a free port until the block ends."""
     settings = HostSettings(home, port=0, grace_seconds=0.2)
-    prepare(settings)
+    prepare(home)
     pools: list[Any] = []
     facts: list[dict[str, Any]] = []
     hosts: list[Host] = []
     ready = threading.Event()
     failures: list[BaseException] = []
+    tls_sock = socket.create_server(("127.0.0.1", 0)) if with_tls else None
+    tls = Bound(tls_sock, tls_sock.getsockname()[1]) if tls_sock is not None else None
 
     def made(needs: PoolNeeds) -> HostPool:
         pools.append(make_pool(needs) if make_pool else FakePool())
@@ -63,7 +70,7 @@ def served(home: Path, make_pool: Callable[[PoolNeeds], HostPool] | None = None)
         with single_host(settings.directory):
             bound = bind("127.0.0.1", 0, settings.directory / "port")
             with contextlib.closing(bound.sock):
-                hosts.append(Host(settings, bound, made))
+                hosts.append(Host(settings, bound, made, tls=tls))
                 loops.append(asyncio.get_running_loop())
                 await hosts[0].run(announce)
 
@@ -85,9 +92,14 @@ def served(home: Path, make_pool: Callable[[PoolNeeds], HostPool] | None = None)
         raise failures[0]
     try:
         yield Served(
-            home, facts[0]["url"], load_credentials(settings.directory / "credentials.json"), pools[0]
+            home,
+            facts[0]["url"],
+            load_credentials(settings.directory / "credentials.json"),
+            pools[0],
+            tls.port if tls is not None else 0,
         )
     finally:
         loops[0].call_soon_threadsafe(hosts[0].request_stop)
         worker.join(30)
+        close_bound(tls)
         assert not worker.is_alive()

@@ -111,6 +111,15 @@ def test_a_retired_instance_ends_when_its_requests_take_too_long():
     assert decided([], [draining], now=due).to_text() == "drained i-1: its last requests took too long"
 
 
+@pytest.mark.parametrize(
+    ("timeout", "said", "seconds"),
+    [(60, "", 60), (86_400, "", 86_400), (86_400, "90", 90), (60, "90", 60), (86_400, "0", 0)],
+)
+def test_a_drain_lasts_as_long_as_a_request_may_or_as_its_function_says(timeout, said, seconds):
+    spec = function(timeout=timeout, env={"TICKOVER_DRAIN_SECONDS": said})
+    assert drain_ns(spec, PoolSettings()) == seconds * SECOND_NS
+
+
 def test_backoff_doubles_up_to_a_bound():
     seconds = [backoff_ns(n, SETTINGS) / SECOND_NS for n in (0, 1, 2, 3, 4, 5, 9, 500)]
     assert seconds == [0, 0, 1, 2, 4, 8, 60, 60]

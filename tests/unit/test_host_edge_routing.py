@@ -97,6 +97,20 @@ def test_domain_routes_exact_before_longest_prefix(
         assert (decision.function_name, decision.target) == (outcome, path)
 
 
+def test_a_route_rewrites_for_its_function_only(tmp_path: Path) -> None:
+    rewrite = {"wildcardRules": [{"match": "^/api/*", "replacement": "/v1/$1"}]}
+    long = {"regexRules": [{"match": "^(.*)$", "replacement": "$1" * 20}]}
+    found = table(
+        tmp_path, ("a.test", [to_chat("/api/*", rewriteConfig=rewrite), to_chat("/x*", rewriteConfig=long)])
+    )
+    decision = found.decide(head("/api/models?x=1", "a.test"))
+    assert isinstance(decision, ToFunction)
+    assert decision.target == "/v1/models?x=1"
+    refused = found.decide(head("/x" + "y" * 1000, "a.test"))
+    assert isinstance(refused, HttpError)
+    assert refused.status == 400
+
+
 def test_methods_of_trigger_and_route(tmp_path: Path) -> None:
     routes = table(tmp_path, ("a.test", [to_chat("/*", methods=["POST"])]))
     assert isinstance(routes.decide(head("/fn/chat-dev/", method="POST")), ToFunction)
@@ -131,7 +145,16 @@ def test_bearer_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "config"),
-    [("jwt", "{}"), ("bearer", None), ("bearer", "no json"), ("bearer", '{"tokens": []}'), ("bearer", "[]")],
+    [
+        ("jwt", "{}"),
+        ("basic", None),
+        ("basic", "{}"),
+        ("basic", '{"users": [{"username": "a"}]}'),
+        ("bearer", None),
+        ("bearer", "no json"),
+        ("bearer", '{"tokens": []}'),
+        ("bearer", "[]"),
+    ],
 )
 def test_auth_that_cannot_be_checked_is_refused(kind: str, config: str | None) -> None:
     with pytest.raises(AuthRuleError):
@@ -161,14 +184,14 @@ def test_upstream_head_drops_hop_by_hop_and_forged_headers() -> None:
         (b"content-length", b"3"),
         (b"accept", b"*/*"),
     )
-    assert upstream_head(sent, "/x", ((b"x-fc-request-id", b"r"),)) == (
-        b"POST /x HTTP/1.1\r\nhost: h\r\naccept: */*\r\nx-fc-request-id: r\r\ncontent-length: 3\r\n\r\n"
+    assert upstream_head(sent, "/x", b"x-fc-request-id: r\r\n") == (
+        b"POST /x HTTP/1.1\r\nhost: h\r\naccept: */*\r\ncontent-length: 3\r\nx-fc-request-id: r\r\n\r\n"
     )
 
 
 def test_relayed_head_cannot_forge_the_hosts_own_headers() -> None:
     headers = ((b"X-Fc-Request-Id", b"forged"), (b"X-Tickover-Woke", b"forged"), (b"A", b"1"))
-    text = relayed_head(200, b"OK", headers, ((b"X-Fc-Request-Id", b"r"),), ((b"connection", b"close"),))
+    text = relayed_head(200, b"OK", headers, b"X-Fc-Request-Id: r\r\nconnection: close\r\n")
     assert text == b"HTTP/1.1 200 OK\r\nA: 1\r\nX-Fc-Request-Id: r\r\nconnection: close\r\n\r\n"
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from tests.support.host_core import an_instance, function, pool_of
-from tests.support.host_edge_fakes import FakePool
+from tests.support.host_edge_fakes import FakePool, ask, echo, instance, open_door, registry_with
 from tickover.errors import TickoverError
 from tickover.fc.function import Function
 from tickover.host.affinity import (
@@ -24,13 +25,15 @@ from tickover.host.db import Database
 from tickover.host.desk import Desk
 from tickover.host.http import Head, HttpError
 from tickover.host.instance import Instance, PoolKey, PoolSettings
-from tickover.host.model import InstanceGone, InstanceState, Refused
+from tickover.host.model import InstanceGone, InstanceState, Lease, Place, Refused
 from tickover.host.roster import Roster
+from tickover.host.routes import RouteTable
 from tickover.host.scheduler import decide
 from tickover.host.session_desk import SessionDesk
 from tickover.host.session_records import SessionRecords
 from tickover.host.sessions import KEPT_ENDED_NS, Session, SessionKey, SessionTable, Terms
 from tickover.host.states import Event
+from tickover.host.store import Kind, Row
 
 POOL = PoolKey("chat-dev", "live")
 TERMS = Terms("HEADER_FIELD", 100, 10)
@@ -220,8 +223,8 @@ class Scene:
         self.roster = Roster()
         self.roster.want([pool_of(function(concurrency=1), target=len(instances))], [])
         self.events: list[tuple[str, Event]] = []
-        for instance in instances:
-            self.roster.add(instance)
+        for one in instances:
+            self.roster.add(one)
         self.desk = Desk(self.roster, SystemClock(), PoolSettings(), self.happened, lambda _: "127.0.0.1")
         self.key = instances[0].key
 
@@ -359,3 +362,44 @@ def test_an_id_that_could_not_be_kept_is_not_told(monkeypatch: pytest.MonkeyPatc
     assert asyncio.run(first_answer()) == ()
     assert kept == [True, False]
     asyncio.run(desk.close())
+
+
+@pytest.mark.parametrize("where", ["the function", "a version of it", "neither"])
+def test_routes_know_whose_sessions_have_to_be_looked_for(tmp_path: Path, where: str):
+    affinity = {"sessionAffinity": "GENERATED_COOKIE"}
+    registry = registry_with(tmp_path, function=affinity if where == "the function" else None)
+    if where == "a version of it":
+        registry.put(Row(Kind.VERSION, "chat-dev", "1", affinity, {}, 1, 1))
+    table = RouteTable(registry)
+    assert table.keeps_sessions("chat-dev") is (where != "neither")
+    assert not table.keeps_sessions("other")
+
+
+@pytest.mark.parametrize("kind", ["NONE", "GENERATED_COOKIE"])
+def test_only_a_function_that_keeps_no_sessions_is_served_without_looking(tmp_path: Path, kind: str):
+    """At once on a lease and a connection that are free; else with a place, and its answer tells the id."""
+
+    class Watched(FakePool):
+        places: ClassVar[list[bool]] = []
+
+        def _lease(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
+            self.places.append(place is not None)
+            return super()._lease(function_name, qualifier, place)
+
+        async def acquire(self, *names: str, **more: Any) -> Lease:
+            asked.append("acquire")
+            return await super().acquire(*names, **more)
+
+    asked: list[str] = []
+
+    async def scenario() -> None:
+        registry = registry_with(tmp_path, function={"sessionAffinity": kind})
+        async with instance(echo) as up, open_door(pool := Watched([up]), registry) as port:
+            pool.places.clear()
+            first, headers, _ = await ask(port, b"GET /fn/chat-dev/ HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert first == "HTTP/1.1 200 OK"
+            assert ("set-cookie" in headers) is (kind != "NONE")
+            assert pool.places == [kind != "NONE"]
+            assert asked == ([] if kind == "NONE" else ["acquire"])
+
+    run(scenario)

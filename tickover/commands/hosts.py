@@ -1,4 +1,4 @@
-"""`tickover host start|stop|status|run`: the host of this project.
+"""`tickover host start|upgrade|stop|status|run`: the host of this project.
 
 Owns: the answers on the terminal. Promises: ``status --json`` always says ``running``. Never: runs an
 instance.
@@ -21,6 +21,7 @@ def start(
     nas: Sequence[str],
     *,
     allow_remote: bool,
+    tls_port: int | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -28,7 +29,12 @@ def start(
     from tickover.host.daemon import parse_nas, start_host
 
     info = start_host(
-        session.home, port, listen_host=listen, nas=parse_nas(list(nas)), allow_remote=allow_remote
+        session.home,
+        port,
+        listen_host=listen,
+        nas=parse_nas(list(nas)),
+        allow_remote=allow_remote,
+        tls_port=tls_port,
     )
     if as_json:
         session.say_json({"running": True, **info.as_json()})
@@ -37,6 +43,18 @@ def start(
         session.say(f"The host {what}: {info.url} (pid {info.pid})")
     if info.note:
         session.note(f"note: {info.note}")
+    return int(Exit.OK)
+
+
+def upgrade(session: Session, max_age_seconds: float, *, as_json: bool) -> int:
+    """`host upgrade`."""
+    from tickover.host.daemon import upgrade_host
+
+    info = upgrade_host(session.home, max_age_seconds)
+    if as_json:
+        session.say_json({"running": True, **info.as_json()})
+    else:
+        session.say(f"The host is replaced: {info.url} (pid {info.pid}, version {info.version})")
     return int(Exit.OK)
 
 
@@ -73,13 +91,25 @@ def status(session: Session, *, as_json: bool) -> int:
         f"The host runs at {info.url} (pid {info.pid}, version {info.version}, since {info.started_at})",
         f"    functions: {functions}",
         f"    instances: {more.get('instances', 0)}",
+        *(
+            f"    former host {one['holder'].partition('-')[0]} finishes {one['requests']} request(s)"
+            for one in more.get("former_hosts") or ()
+        ),
         *(f"    driver {note}" for _, note in sorted((more.get("runtimes") or {}).items())),
         *(f"    {line}" for line in more.get("gpus") or ()),
     )
     return int(Exit.OK)
 
 
-def run(session: Session, port: int | None, listen: str, nas: Sequence[str], *, allow_remote: bool) -> int:
+def run(
+    session: Session,
+    port: int | None,
+    listen: str,
+    nas: Sequence[str],
+    *,
+    allow_remote: bool,
+    tls_port: int | None,
+) -> int:
     """`host run`: in the foreground, until Ctrl-C."""
     from tickover.host import main
     from tickover.host.server import HostSettings
@@ -90,6 +120,7 @@ def run(session: Session, port: int | None, listen: str, nas: Sequence[str], *, 
         home=Path(session.home),
         listen_host=address,
         port=port if port is not None else listen_port,
+        tls_port=tls_port,
         nas=main.parse_nas(list(nas)),
         allow_remote=allow_remote,
     )

@@ -21,7 +21,7 @@ from tickover.host.auth import Credentials
 from tickover.host.door_context import Whole
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import CONTENT_TYPE
-from tickover.host.model import InstanceView, Pool, Refused, UsageRow
+from tickover.host.model import InstanceView, Pool, Refused, UsageRow, Waiting
 from tickover.host.registry import Missing, ObjectRegistry
 from tickover.host.routes import ADMIN_PREFIX
 from tickover.host.store import Kind
@@ -45,6 +45,7 @@ class AdminContext:
     runtimes: Callable[[], Mapping[str, str]]
     gpus: Callable[[], Sequence[str]]
     metrics: Callable[[], bytes]
+    former: Callable[[], Sequence[Mapping[str, Any]]]  # hosts before this one that finish their requests
     stop_seconds: Callable[[], float]
     shutdown: Callable[[bool], None]  # keep instances?
 
@@ -58,6 +59,7 @@ class Admin:
             ("GET", "status"): self._status,
             ("GET", "instances"): self._instances,
             ("GET", "usage"): self._usage,
+            ("GET", "waiting"): self._waiting,
             ("GET", "metrics"): self._metrics,
             ("POST", "wake"): self._wake,
             ("POST", "shutdown"): self._shutdown,
@@ -94,6 +96,7 @@ class Admin:
                 "instances": len(live),
                 "runtimes": dict(context.runtimes()),
                 "gpus": list(context.gpus()),
+                "former_hosts": list(context.former()),
             }
         )
 
@@ -101,6 +104,12 @@ class Admin:
         query = parse_query(whole.head.query)
         views = self._context.pool.instances(query.get("functionName") or None)
         return json_response({"instances": [instance_json(view) for view in views]})
+
+    async def _waiting(self, whole: Whole) -> Response:
+        """Who waits for an instance: at which place, for how long, for what."""
+        query = parse_query(whole.head.query)
+        waiting = self._context.pool.waiting(query.get("functionName") or None)
+        return json_response({"waiting": [waiting_json(one) for one in waiting]})
 
     async def _usage(self, whole: Whole) -> Response:
         query = parse_query(whole.head.query)
@@ -169,6 +178,13 @@ def instance_json(view: InstanceView) -> dict[str, Any]:
     found = asdict(view)
     found["function"] = found.pop("function_name")
     found["state"] = view.state.value
+    return found
+
+
+def waiting_json(one: Waiting) -> dict[str, Any]:
+    found = asdict(one)
+    found["function"] = found.pop("function_name")
+    found["waited_ms"] = found.pop("waited_ns") // 1_000_000
     return found
 
 

@@ -104,6 +104,26 @@ def no_session_room(key: PoolKey) -> Refused:
     )
 
 
+# What a pool is waited for, the nearest to an answer first.
+_PHASES = (
+    InstanceState.BUSY,
+    InstanceState.READY,
+    InstanceState.WAKING,
+    InstanceState.IDLE,
+    InstanceState.SUSPENDING,
+    InstanceState.WARMING,
+    InstanceState.STARTING,
+    InstanceState.CREATING,
+)
+
+
+def phase(instances: Iterable[Instance]) -> str:
+    """What those who wait for a pool wait for: the state of the instance that will serve first, or "pending"
+    if none is on its way yet."""
+    there = {instance.state for instance in instances}
+    return next((state.value for state in _PHASES if state in there), "pending")
+
+
 def is_hopeless(crashed: Crashes | None) -> bool:
     """The revision fails to start again and again."""
     return crashed is not None and crashed.before_ready and crashed.count >= HOPELESS_AFTER

@@ -55,6 +55,11 @@ class Named:
     ends: bool = False  # it asks for the end of its session
 
 
+def has_affinity(spec: Mapping[str, Any]) -> bool:
+    """Of a function or version as it is declared."""
+    return (spec.get("sessionAffinity") or "NONE") != "NONE"
+
+
 def affinity_of(spec: Function) -> Affinity | None:
     """The affinity of a function that was accepted, or None."""
     kind = spec.session_affinity or "NONE"

@@ -14,9 +14,12 @@ from tickover.fc.trigger import Trigger
 from tickover.host.api_context import ApiContext, Call, invalid, not_supported, page, times
 from tickover.host.api_functions import NO_CONTENT, checked, listed
 from tickover.host.auth import AuthRuleError, domain_rule, trigger_rule
+from tickover.host.cors import CorsRuleError, cors_rule
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.model import LATEST
+from tickover.host.rewrites import RewriteError, compile_rewrites
 from tickover.host.store import Kind, Row
+from tickover.host.tls import CertificateError, check_site
 
 # -- triggers ----------------------------------------------------------------------------------------------
 
@@ -45,10 +48,9 @@ def _checked_trigger(
         raise not_supported(f"triggerType {kind}")
     try:
         _, config = trigger_rule(body.get("triggerConfig"))
-    except AuthRuleError as err:
+        cors_rule(config.get("corsConfig"))
+    except (AuthRuleError, CorsRuleError) as err:
         raise invalid(f"triggerConfig: {err}") from err
-    if config.get("corsConfig"):
-        raise not_supported("triggerConfig.corsConfig")
     context.registry.resolve(function_name, qualifier)
     other = context.registry.http_trigger(function_name, qualifier)
     if other is not None and other.name != name:
@@ -117,18 +119,23 @@ def domain_out(context: ApiContext, row: Row) -> dict[str, Any]:
 
 def _checked_domain(context: ApiContext, name: str, wire: Mapping[str, Any]) -> dict[str, Any]:
     body = checked(CustomDomain, {**wire, "domainName": name})
-    protocol = body.get("protocol") or "HTTP"
-    if protocol != "HTTP" or body.get("certConfig"):
-        raise not_supported(f"protocol {protocol} (TLS)")
-    if body.get("corsConfig"):
-        raise not_supported("corsConfig")
+    try:
+        check_site(name, body)
+    except CertificateError as err:
+        raise invalid(str(err)) from err
+    try:
+        cors_rule(body.get("corsConfig"))
+    except CorsRuleError as err:
+        raise invalid(str(err)) from err
     try:
         domain_rule(body.get("authConfig"))
     except AuthRuleError as err:
         raise invalid(f"authConfig: {err}") from err
     for index, route in enumerate((body.get("routeConfig") or {}).get("routes") or ()):
-        if route.get("rewriteConfig"):
-            raise not_supported(f"routeConfig.routes[{index}].rewriteConfig")
+        try:
+            compile_rewrites(route.get("rewriteConfig"))
+        except RewriteError as err:
+            raise invalid(f"routeConfig.routes[{index}].rewriteConfig.{err}") from err
         function_name = str(route.get("functionName") or "")
         context.registry.function(function_name)
         context.registry.resolve(function_name, route.get("qualifier") or LATEST)

@@ -6,6 +6,8 @@ appear in no text form. Never: logs, decides a route.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -17,7 +19,8 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from tickover.errors import Exit, TickoverError
-from tickover.host.http import HttpError
+from tickover.host.auth_jwt import JwtRule, JwtRuleError, jwt_rule
+from tickover.host.http import Head, Headers, HttpError
 
 SIGNATURE_SCHEME: Final = b"ACS3-HMAC-SHA256"
 
@@ -26,14 +29,19 @@ class AuthKind(Enum):
     """The ways of authentication that this host can check."""
 
     ANONYMOUS = "anonymous"
+    BASIC = "basic"
     BEARER = "bearer"
+    JWT = "jwt"
     FUNCTION = "function"  # signed with the account's key, as the API is
 
 
 @dataclass(frozen=True, slots=True)
 class AuthRule:
+    """digests: of the bearer tokens, or of ``user:password``, that let a call in."""
+
     kind: AuthKind
-    token_digests: tuple[bytes, ...] = field(default=(), repr=False)
+    digests: tuple[bytes, ...] = field(default=(), repr=False)
+    jwt: JwtRule | None = field(default=None, repr=False)
 
 
 class AuthRuleError(ValueError):
@@ -49,10 +57,24 @@ def auth_rule(auth_type: str | None, config: Any) -> AuthRule:
         raise AuthRuleError(
             f"authType '{auth_type}' is not supported on this host (it knows {known})"
         ) from None
-    if kind is not AuthKind.BEARER:
-        return AuthRule(kind)
-    parsed = _as_object(config)
-    tokens = parsed.get("tokens")
+    match kind:
+        case AuthKind.BEARER:
+            return AuthRule(kind, _bearer_digests(_as_object(config)))
+        case AuthKind.BASIC:
+            return AuthRule(kind, _basic_digests(_as_object(config)))
+        case AuthKind.JWT:
+            try:
+                return AuthRule(kind, jwt=jwt_rule(_as_object(config)))
+            except JwtRuleError as err:
+                raise AuthRuleError(f"authType jwt: {err}") from err
+        case AuthKind.ANONYMOUS | AuthKind.FUNCTION:
+            return AuthRule(kind)
+        case _:
+            assert_never(kind)
+
+
+def _bearer_digests(config: dict[str, Any]) -> tuple[bytes, ...]:
+    tokens = config.get("tokens")
     if not isinstance(tokens, list) or not tokens:
         raise AuthRuleError('authType bearer needs authConfig {"tokens": [{"token": "..."}]}')
     digests = []
@@ -63,7 +85,25 @@ def auth_rule(auth_type: str | None, config: Any) -> AuthRule:
         if entry.get("enable") is False:
             continue
         digests.append(_digest(token.encode()))
-    return AuthRule(kind, tuple(digests))
+    return tuple(digests)
+
+
+def _basic_digests(config: dict[str, Any]) -> tuple[bytes, ...]:
+    users = config.get("users")
+    if not isinstance(users, list) or not users:
+        raise AuthRuleError(
+            'authType basic needs authConfig {"users": [{"username": "...", "password": "..."}]}'
+        )
+    digests = []
+    for entry in users:
+        known = entry if isinstance(entry, dict) else {}
+        name, password = known.get("username"), known.get("password")
+        if not isinstance(name, str) or not name or ":" in name:
+            raise AuthRuleError("every entry of authConfig.users needs a username without a colon")
+        if not isinstance(password, str) or not password:
+            raise AuthRuleError("every entry of authConfig.users needs a password that is not empty")
+        digests.append(_digest(f"{name}:{password}".encode()))
+    return tuple(digests)
 
 
 def trigger_rule(trigger_config: Any) -> tuple[AuthRule, dict[str, Any]]:
@@ -79,16 +119,21 @@ def domain_rule(auth_config: dict[str, Any] | None) -> AuthRule | None:
     return auth_rule(auth_config["authType"], auth_config.get("authInfo"))
 
 
-def check_caller(rule: AuthRule, authorization: bytes | None) -> HttpError | None:
-    """The part of a rule that needs no body: why a call is refused, or None."""
+def check_caller(rule: AuthRule, head: Head, now_s: float) -> HttpError | Headers:
+    """The part of a rule that needs no body: why a call is refused, or what the function is told of it."""
+    authorization = head.header(b"authorization")
     match rule.kind:
         case AuthKind.ANONYMOUS:
-            return None
+            return ()
         case AuthKind.BEARER:
-            return check_bearer(rule, authorization)
+            return check_bearer(rule, authorization) or ()
+        case AuthKind.BASIC:
+            return check_basic(rule, authorization) or ()
+        case AuthKind.JWT:
+            return _jwt_of(rule).check(head, now_s)
         case AuthKind.FUNCTION:
             if (authorization or b"").startswith(SIGNATURE_SCHEME):
-                return None
+                return ()
             return HttpError(403, "AccessDenied", "this URL needs a request signed with ACS3-HMAC-SHA256")
         case _:
             assert_never(rule.kind)
@@ -99,11 +144,37 @@ def check_bearer(rule: AuthRule, authorization: bytes | None) -> HttpError | Non
     scheme, _, token = (authorization or b"").partition(b" ")
     if scheme.lower() != b"bearer" or not token.strip():
         return HttpError(401, "AccessDenied", "this URL needs the header Authorization: Bearer TOKEN")
-    given = _digest(token.strip())
-    matches = [hmac.compare_digest(given, digest) for digest in rule.token_digests]
-    if not any(matches):
+    if not _is_among(token.strip(), rule.digests):
         return HttpError(403, "AccessDenied", "the bearer token is not accepted here")
     return None
+
+
+def check_basic(rule: AuthRule, authorization: bytes | None) -> HttpError | None:
+    """Why a call with user and password is refused, or None."""
+    scheme, _, told = (authorization or b"").partition(b" ")
+    try:
+        given = base64.b64decode(told.strip(), validate=True) if scheme.lower() == b"basic" else b""
+    except binascii.Error:
+        given = b""
+    if not given or not _is_among(given, rule.digests):
+        asks = ((b"www-authenticate", b'Basic realm="tickover", charset="UTF-8"'),)
+        return HttpError(
+            401, "AccessDenied", "this URL needs a user and password that it knows", headers=asks
+        )
+    return None
+
+
+def _jwt_of(rule: AuthRule) -> JwtRule:
+    if rule.jwt is None:
+        raise AssertionError("a rule of kind jwt has keys")
+    return rule.jwt
+
+
+def _is_among(given: bytes, digests: tuple[bytes, ...]) -> bool:
+    """Compared with every one in constant time, so that the time says nothing about which."""
+    digest = _digest(given)
+    matches = [hmac.compare_digest(digest, known) for known in digests]
+    return any(matches)
 
 
 def _digest(token: bytes) -> bytes:

@@ -118,7 +118,7 @@ class CardDesk:
         for instance in adopted:
             need = self._need(instance) if instance.cards else None
             if isinstance(need, Need):
-                is_up = instance.state in UP or instance.state is InstanceState.STOPPING
+                is_up = instance.state in UP | {InstanceState.DRAINING, InstanceState.STOPPING}
                 tier = await keeper.adopt(need, instance.cards, instance.deep_pids, is_up=is_up)
                 instance.can_deep = need.can_deep
                 instance.rung = _RUNGS.get(tier, Deepest.NONE)

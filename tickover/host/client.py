@@ -54,6 +54,12 @@ class AdminClient:
         found: list[dict[str, Any]] = self._call("GET", "instances", query=query)["instances"]
         return found
 
+    def waiting(self, function_name: str | None = None) -> list[dict[str, Any]]:
+        """Who waits for an instance: at which place, for how long, for what."""
+        query = {"functionName": function_name} if function_name else {}
+        rows: list[dict[str, Any]] = self._call("GET", "waiting", query=query)["waiting"]
+        return rows
+
     def usage(self, since_ns: int = 0, until_ns: int | None = None) -> dict[str, Any]:
         """{"since_ns", "until_ns", "rows": [UsageRow fields], "calls": {function: finished requests}}."""
         query = {"since": str(since_ns)}

@@ -1,4 +1,4 @@
-"""`tickover host start|stop|status`: the host as a background process.
+"""`tickover host start|upgrade|stop|status`: the host as a background process.
 
 Owns: spawning the host detached and ending it. Promises: start returns once the host answers, or says why
 it cannot; stop leaves no process of the host; only the host's own process is ever signalled. Never: talks
@@ -21,14 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tickover.errors import Exit, TickoverError
-from tickover.host.client import AdminClient, read_host_file
+from tickover.errors import Exit, TickoverError, error_from_json
+from tickover.host.client import AdminClient, host_not_running, read_host_file
+from tickover.host.folder import open_lock, prepare, unwritable
 from tickover.host.main import parse_nas
 from tickover.host.ports import check_listen
-from tickover.host.server import HostSettings, open_lock, prepare, unwritable
 from tickover.paths import host_dir
 
 START_SECONDS = 60.0
+UPGRADE_SECONDS = 120.0
 STOP_SECONDS = 40.0
 KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
@@ -57,14 +58,15 @@ def start_host(
     listen_host: str = "127.0.0.1",
     nas: Mapping[str, Path] | None = None,
     allow_remote: bool = False,
+    tls_port: int | None = None,
     deadline_seconds: float = START_SECONDS,
 ) -> HostInfo:
     """Start the host in the background, or return the one that runs. Raises TickoverError."""
     running = host_status(home)
     if running is not None:
-        return _running_as(running, port)
+        return _running_as(running, home, port, tls_port)
     check_listen(listen_host, allow_remote=allow_remote)
-    prepare(HostSettings(home))
+    prepare(home)
     command = [
         sys.executable,
         "-m",
@@ -77,25 +79,38 @@ def start_host(
     ]
     if port is not None:
         command += ["--port", str(port)]
+    if tls_port is not None:
+        command += ["--tls-port", str(tls_port)]
     for name, folder in (nas or {}).items():
         command += ["--nas", f"{name}={folder}"]
     if allow_remote:
         command.append("--allow-remote")
     log_path = host_dir(home) / "host.log"
     child, pipe = _spawn(command, log_path)
-    try:
-        answer = _await_answer(pipe, deadline_seconds)
-    finally:
-        os.close(pipe)
-    if answer is None:
-        raise _start_failed(child, log_path, deadline_seconds)
+    answer = _answer_of(child, pipe, log_path, deadline_seconds)
     if "error" in answer:
         child.wait(KILL_SECONDS)
-        error = _error_of(answer["error"])
+        error = error_from_json(answer["error"])
         if error.code == "host-running" and (other := host_status(home)) is not None:
-            return _running_as(other, port)  # somebody else has started it at the same moment
+            return _running_as(other, home, port, tls_port)  # somebody else has started it at the same moment
         raise error
     child.returncode = 0  # it lives on by itself: not a child that was forgotten
+    return _info(answer, already_running=False)
+
+
+def upgrade_host(home: Path, max_age_seconds: float, deadline_seconds: float = UPGRADE_SECONDS) -> HostInfo:
+    """Replace the running host by one of this program, with no request lost. Raises TickoverError."""
+    former = host_status(home)
+    if former is None:
+        raise host_not_running(home)
+    log_path = host_dir(home) / "host.log"
+    command = [sys.executable, "-m", "tickover.host.main", "run", "--home", str(home), "--take-over"]
+    child, pipe = _spawn([*command, "--max-age-seconds", str(max_age_seconds)], log_path)
+    answer = _answer_of(child, pipe, log_path, deadline_seconds)
+    if "error" in answer:
+        child.wait(KILL_SECONDS)
+        raise error_from_json(answer["error"])
+    child.returncode = 0
     return _info(answer, already_running=False)
 
 
@@ -136,10 +151,13 @@ def host_status(home: Path) -> HostInfo | None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         facts = read_host_file(home)
-        if facts is not None and facts.get("pid") == pid:
+        # One that has ended may still be named while the host that it took over from lets go of the lock.
+        if facts is not None and facts.get("pid") == pid and _is_alive(pid):
             return _info(facts, already_running=True)
-        if host_holder(home) != pid:
+        holder = host_holder(home)
+        if holder is None:
             return None
+        pid = holder  # another one may just have taken over from it
         time.sleep(_POLL_SECONDS)  # it starts or stops just now
     raise TickoverError(
         "host-silent",
@@ -182,6 +200,17 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *(p for p in paths if p != root)])}
 
 
+def _answer_of(child: subprocess.Popen[bytes], pipe: int, log_path: Path, seconds: float) -> dict[str, Any]:
+    """What the child says of its start. Raises TickoverError if it says nothing."""
+    try:
+        answer = _await_answer(pipe, seconds)
+    finally:
+        os.close(pipe)
+    if answer is None:
+        raise _start_failed(child, log_path, seconds)
+    return answer
+
+
 def _await_answer(pipe: int, seconds: float) -> dict[str, Any] | None:
     """The child's one line; None when it ended or the time is up without one."""
     text = b""
@@ -218,25 +247,22 @@ def _start_failed(child: subprocess.Popen[bytes], log_path: Path, seconds: float
     )
 
 
-def _error_of(fields: Mapping[str, Any]) -> TickoverError:
-    """The child's error as our own."""
-    return TickoverError(
-        code=str(fields["code"]),
-        summary=str(fields["summary"]),
-        detail=str(fields["detail"]),
-        address=str(fields["address"]),
-        hint=str(fields["hint"]),
-        exit_code=Exit(int(fields["exit_code"])),
-    )
-
-
-def _running_as(info: HostInfo, port: int | None) -> HostInfo:
+def _running_as(info: HostInfo, home: Path, port: int | None, tls_port: int | None) -> HostInfo:
     if port is not None and not info.url.endswith(f":{port}"):
         raise TickoverError(
             "host-running",
             "Host is running already",
             f"Process {info.pid} serves at {info.url}, not on port {port}.",
             hint=f"tickover host stop && tickover host start --port {port}",
+        )
+    serves = (read_host_file(home) or {}).get("tls_port")
+    if tls_port is not None and (tls_port or None) != serves:
+        where = f"port {serves}" if serves else "no port"
+        raise TickoverError(
+            "host-running",
+            "Host is running already",
+            f"Process {info.pid} serves HTTPS on {where}, not as --tls-port {tls_port} says.",
+            hint=f"tickover host stop && tickover host start --tls-port {tls_port}",
         )
     return info
 
@@ -291,4 +317,4 @@ def _is_alive(pid: int) -> bool:
     return state not in ("Z", "X")
 
 
-__all__ = ["HostInfo", "host_holder", "host_status", "parse_nas", "start_host", "stop_host"]
+__all__ = ["HostInfo", "host_holder", "host_status", "parse_nas", "start_host", "stop_host", "upgrade_host"]

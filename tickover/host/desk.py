@@ -11,15 +11,22 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import partial
+
+import structlog
 
 from tickover.host import admission
 from tickover.host.canary import Splitter
 from tickover.host.clock import Clock
+from tickover.host.handover import HandedOver
 from tickover.host.instance import Instance, PoolKey, PoolSettings
-from tickover.host.model import InstanceGone, InstanceState, Lease, Place, Refused
+from tickover.host.model import InstanceGone, InstanceState, Lease, Place, Refused, Waiting
 from tickover.host.roster import Roster
-from tickover.host.states import LIVING, Event
+from tickover.host.states import ENDING, LADEN, LIVING, Event
 from tickover.host.waiting import Waiter, WaitQueue
+
+log = structlog.get_logger(__name__)
 
 
 class Desk:
@@ -40,31 +47,59 @@ class Desk:
         self._host_of = host_of
         self._queues: dict[PoolKey, WaitQueue] = defaultdict(WaitQueue)
         self._leases: dict[int, tuple[Lease, Instance]] = {}
+        self._returning: dict[int, Lease] = {}  # of a former owner, on instances that are not up now
         self._splitter = Splitter()
 
-    async def acquire(self, key: PoolKey, session: str = "", place: Place | None = None) -> Lease:
-        """A lease at once if there is room, else in turn. Raises Refused, InstanceGone."""
+    def acquire_now(self, key: PoolKey) -> Lease | None:
+        """A lease if there is room, nobody waits for it, and there is one version that it can be on."""
+        return None if key in self._roster.canaries else self._free(key, None)
+
+    def _free(self, key: PoolKey, place: Place | None) -> Lease | None:
+        queue = self._queues.get(key)
+        if queue and (place is None or not self._is_next(place, queue)):
+            return None
+        instance = admission.pick(self._among(key, place), self._roster.revision(key))
+        return None if instance is None else self._grant(instance, self._clock.mono_ns(), place)
+
+    def enter(
+        self, key: PoolKey, request_id: str = "", session: str = "", place: Place | None = None
+    ) -> Lease | Waiter:
+        """A lease at once if there is room, else a place in the queue. Raises Refused, InstanceGone."""
         key = self._lane(key, session, place)
-        now = self._clock.mono_ns()
-        queue = self._queues[key]
-        if not queue or (place is not None and self._is_next(place, queue)):
-            instance = admission.pick(self._among(key, place), self._roster.revision(key))
-            if instance is not None:
-                return self._grant(instance, now, place)
+        lease = self._free(key, place)
+        if lease is not None:
+            return lease
         if place is not None:
             self._check_place(key, place)
+        queue = self._queues[key]
         refused = self._refusal(key, len(queue))
         if refused is not None:
             raise refused
-        waiter = queue.join(now, place)
+        waiter = queue.join(self._clock.mono_ns(), request_id, place)
         self.pump(key)
+        phase = admission.phase(self._roster.of(key))
+        if phase != InstanceState.BUSY.value and not waiter.grant.done():
+            log.info("waiting", request=request_id, pool=str(key), position=len(queue), phase=phase)
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no longer; no mistake for one that has been served."""
+        waiter.queue.leave(waiter)
+
+    async def acquire(
+        self, key: PoolKey, request_id: str = "", session: str = "", place: Place | None = None
+    ) -> Lease:
+        """A lease at once if there is room, else in turn. Raises Refused, InstanceGone."""
+        entered = self.enter(key, request_id, session, place)
+        if isinstance(entered, Lease):
+            return entered
         try:
             async with asyncio.timeout(self._settings.queue_wait_seconds):
-                return await self._granted(waiter)
+                return await self._granted(entered)
         except TimeoutError:
             raise admission.waited_too_long(key, self._settings) from None
         finally:
-            waiter.queue.leave(waiter)
+            self.leave(entered)
 
     def _lane(self, key: PoolKey, session: str, place: Place | None) -> PoolKey:
         """The pool of the version that a request goes to: that of its session's instance, else by weight. A
@@ -87,13 +122,48 @@ class Desk:
                 self.give_back(waiter.grant.result())  # granted and cancelled in the same turn of the loop
             raise
 
-    def holder(self, lease: Lease) -> Instance:
-        """The instance that a lease is on."""
-        return self._leases[id(lease)][1]
+    def holder(self, lease: Lease) -> Instance | None:
+        """The instance that a lease is on; None if that was gone when its leases were taken over."""
+        found = self._leases.get(id(lease))
+        return None if found is None else found[1]
+
+    def assume(self, lease: Lease) -> None:
+        """Count a lease that a former owner has granted, if what it is on goes on."""
+        instance = self._roster.instances.get(lease.instance_id)
+        if instance is None or instance.state in ENDING - LADEN:
+            return
+        if instance.state not in LADEN | {InstanceState.READY}:
+            self._returning[id(lease)] = lease  # it is counted as soon as the instance is up
+            return
+        self._returning.pop(id(lease), None)
+        self._leases[id(lease)] = (lease, instance)
+        instance.in_flight += 1
+        if instance.state is InstanceState.READY:
+            self._happened(instance, Event.ADMITTED, "")
+
+    def resume(self) -> None:
+        """Count the leases whose instances were not up, and wake those that are idle."""
+        for lease in list(self._returning.values()):
+            instance = self._roster.instances.get(lease.instance_id)
+            if instance is None:
+                del self._returning[id(lease)]
+            elif instance.state is InstanceState.IDLE:
+                self._happened(instance, Event.WAKE_ASKED, "")
+            elif id(lease) in self._returning:  # else it was counted in one of the steps before
+                self.assume(lease)
+
+    def hand_over(self) -> tuple[Lease, ...]:
+        """The leases that are out, for the next owner; whoever waits is told to ask that one."""
+        for queue in self._queues.values():
+            queue.refuse_all(HandedOver)
+        return (*(lease for lease, _ in self._leases.values()), *self._returning.values())
 
     def give_back(self, lease: Lease) -> None:
         """The lease is over."""
-        _, instance = self._leases.pop(id(lease))
+        self._returning.pop(id(lease), None)
+        _, instance = self._leases.pop(id(lease), (lease, None))
+        if instance is None:
+            return
         instance.in_flight -= 1
         if instance.in_flight == 0:
             self._happened(instance, Event.EMPTIED, "")
@@ -102,6 +172,8 @@ class Desk:
 
     def pump(self, key: PoolKey) -> None:
         """Serve who waits, as far as there is room; wake who is needed; send away who waits in vain."""
+        if self._returning:
+            self.resume()
         queue = self._queues.get(key)
         if not queue:
             return
@@ -113,14 +185,19 @@ class Desk:
         self._wake(key, queue)
         refused = self._refusal(key, 0) if len(queue) else None
         if refused is not None:
-            queue.refuse_all(refused)
+            # One exception for each: a shared one would collect the tracebacks of all.
+            queue.refuse_all(partial(replace, refused))
 
     def _serve(self, key: PoolKey, queue: WaitQueue) -> None:
         revision = self._roster.revision(key)
+        if not queue.has_places:
+            while len(queue) and (instance := admission.pick(self._roster.of(key), revision)) is not None:
+                first = queue.first()
+                if first is not None:
+                    first.grant.set_result(self._grant(instance, first.since_ns, None))
+            return
         is_full = False
-        for waiter in queue.in_order():
-            if is_full and not queue.has_places:
-                break
+        for waiter in tuple(queue):
             if waiter.grant.done() or (is_full and waiter.place is None):
                 continue  # a grant may have served others in between
             instance = admission.pick(self._among(key, waiter.place), revision)
@@ -138,7 +215,7 @@ class Desk:
         revision = self._roster.revision(key)
         free = 0 if queue.has_places else len(queue)
         beginning: list[Place] = []  # of new sessions
-        for waiter in queue.in_order() if queue.has_places else ():
+        for waiter in tuple(queue) if queue.has_places else ():
             if waiter.place is None:
                 free += 1
             elif (only := waiter.place.instance_id) is None:
@@ -169,8 +246,7 @@ class Desk:
         if only is None:
             return False
         return all(
-            waiter.place is not None and waiter.place.instance_id not in (None, only)
-            for waiter in queue.in_order()
+            waiter.place is not None and waiter.place.instance_id not in (None, only) for waiter in queue
         )
 
     def _takes(self, instance_id: str) -> bool:
@@ -203,6 +279,19 @@ class Desk:
         for key in list(self._queues):
             self.pump(key)
 
+    def queued(self, function_name: str | None) -> tuple[Waiting, ...]:
+        """Who waits, by pool in order of service."""
+        now = self._clock.mono_ns()
+        return tuple(
+            Waiting(
+                waiter.request_id, key.function_name, key.qualifier, position, now - waiter.since_ns, phase
+            )
+            for key, queue in sorted(self._queues.items())
+            if function_name in (None, key.function_name)
+            for phase in [admission.phase(self._roster.of(key))]
+            for position, waiter in enumerate(queue, start=1)
+        )
+
     def waiting(self) -> dict[tuple[str, str], int]:
         """(function, qualifier) → requests in its queues."""
         found: dict[tuple[str, str], int] = defaultdict(int)
@@ -213,7 +302,7 @@ class Desk:
     def close(self) -> None:
         """Send everybody away."""
         for queue in self._queues.values():
-            queue.refuse_all(Refused(503, "ServiceUnavailable", "the host is stopping", 5))
+            queue.refuse_all(lambda: Refused(503, "ServiceUnavailable", "the host is stopping", 5))
 
     def _grant(self, instance: Instance, since_ns: int, place: Place | None) -> Lease:
         lease = Lease(
@@ -225,6 +314,7 @@ class Desk:
             port=instance.port or 0,
             woke=instance.wake_mono_ns >= since_ns,
             waited_ns=self._clock.mono_ns() - since_ns,
+            timeout_seconds=instance.spec.timeout,
         )
         self._leases[id(lease)] = (lease, instance)
         instance.in_flight += 1

@@ -6,12 +6,15 @@ Owns: those values. Promises: frozen data. Never: any decision, any I/O.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
+from tickover.host.door_body import BodyStore
+from tickover.host.door_deadlines import Deadlines
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import Head, Response
-from tickover.host.model import Pool
+from tickover.host.model import Leases
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteTable
 from tickover.host.session_desk import SessionDesk
@@ -27,6 +30,17 @@ class Invocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of which function. whole: the body is complete and held, sent with its length."""
+
+    function_name: str
+    qualifier: str
+    target: str
+    whole: bool = False
+    event: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """A request with its whole body, for the host's own APIs."""
 
@@ -39,7 +53,7 @@ class Whole:
 class DoorContext:
     """What an exchange may ask."""
 
-    pool: Pool
+    pool: Leases
     registry: ObjectRegistry
     routes: Callable[[], RouteTable]
     api: Callable[[Whole], Awaitable[Response | Invocation]]
@@ -47,4 +61,7 @@ class DoorContext:
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool
-    sessions: SessionDesk
+    sessions: Callable[[], Awaitable[SessionDesk]]  # of whoever owns the instances. Raises HttpError
+    bodies: BodyStore = field(default_factory=BodyStore)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    ended: Ended = unheard  # told once of each exchange, at its end

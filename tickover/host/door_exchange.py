@@ -8,16 +8,18 @@ an answer was seen and its whole body is still held. Never: parses bytes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, assert_never
 
 import structlog
 
+from tickover.host.access import End, Trace
 from tickover.host.auth import AuthKind, check_caller
-from tickover.host.door_context import DoorContext, Invocation, Whole
-from tickover.host.door_relay import Caller, Relay
+from tickover.host.door_body import HeldBody
+from tickover.host.door_context import DoorContext, Invocation, Order, Whole
+from tickover.host.door_relay import Caller, Relay, request_lines
+from tickover.host.door_upstream import UpstreamConnection
 from tickover.host.http import (
     MAX_BODY_BYTES,
     Head,
@@ -29,29 +31,20 @@ from tickover.host.http import (
     render,
     too_large,
 )
-from tickover.host.instance import PoolKey, concurrency_of
-from tickover.host.logtail import LogMark, log_mark
-from tickover.host.model import Lease, Refused
-from tickover.host.registry import Missing
+from tickover.host.logtail import mark_of
+from tickover.host.model import Lease
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
+from tickover.host.seating import seated
 from tickover.host.session_desk import Seat
 
 log = structlog.get_logger(__name__)
 
-HOLD_BYTES = 1024 * 1024
-BODY_SECONDS = 60.0
-ATTEMPTS = 2
-_SLOW_BODY = HttpError(408, "InvalidArgument", f"the request body did not arrive within {BODY_SECONDS:.0f} s")
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """How a request was sent, should it have to be sent again."""
-
-    target: str
-    whole: bool
-    event: bool
-    was_kept: bool  # on a connection kept from an earlier request
+ATTEMPTS = 5  # instances that a request is tried on, as long as nothing of an answer was seen
+ENDED_SECONDS = 0.5  # within which it is known whether an instance that broke a connection has ended
+_LOOK_SECONDS = 0.02
+_NO_ROOM = HttpError(429, "ResourceExhausted", "the host holds as many request bodies as it has room for", 1)
+_BROKEN = HttpError(500, "InternalServerError", "the host failed on this request; see host.log")
+_NOBODY = HttpError(502, "BadResponse", "no instance of the function could be reached")
 
 
 class Connection(Caller, Protocol):
@@ -69,41 +62,55 @@ class Exchange:
         self.head = head
         self._error = error
         self.request_id = new_request_id()
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._held = HeldBody(context.bodies)
         self._received = 0
-        self._is_complete = not head.has_body
-        self._started = False
+        self._trailers: Headers | None = None if head.has_body else ()  # None: the body is not complete
+        self.is_started = False
         self._wants_whole = False
         self._wants_log = False
+        self._told_to_continue = False
         self._target: ToApi | ToAdmin | ToFunction | None = None
+        self._order: Order | None = None
         self._lease: Lease | None = None
         self._seat: Seat | None = None
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._resend = _Sent("", False, False, False)
-        self._retried = False
+        self._timed = False
+        self._attempts = 0
+        self._was_kept = False  # sent on a connection kept from an earlier request
         self._done = False
+        self._cors: Headers = ()
+        self._trace = Trace(self.request_id, head.method, head.path, head.host, time.monotonic_ns())
+        self._is_told = False
 
     # -- fed by the connection -------------------------------------------------------------------------
 
     def start(self) -> None:
         """The request is at the front of its connection."""
-        self._started = True
+        self.is_started = True
         if self._error is not None:
             self._fail(self._error)
             return
-        decision = self._context.routes().decide(self.head)
+        routes = self._context.routes()
+        cors = routes.cors(self.head)
+        if cors is not None:
+            self._cors = cors.headers(self.head)
+            answer = cors.preflight(self.head)
+            if answer is not None:
+                self._fail(answer) if isinstance(answer, HttpError) else self._answer(answer)
+                return
+        decision = routes.decide(self.head)
         match decision:
             case HttpError():
                 self._fail(decision)
                 return
             case ToFunction():
-                refusal = check_caller(decision.auth, self.head.header(b"authorization"))
-                if refusal is not None:
-                    self._fail(refusal)
+                checked = check_caller(decision.auth, self.head, time.time())
+                if isinstance(checked, HttpError):
+                    self._fail(checked)
                     return
+                if checked:
+                    self.head = self.head.told(checked)
                 self._wants_whole = decision.auth.kind is AuthKind.FUNCTION
             case ToApi() | ToAdmin():
                 self._wants_whole = True
@@ -111,50 +118,60 @@ class Exchange:
                 assert_never(decision)
         self._target = decision
         if isinstance(decision, ToFunction) and not self._wants_whole:
-            self._spawn(self._forward(decision))
-        elif self._is_complete:
+            self._send(Order(decision.function_name, decision.qualifier, decision.target))
+        elif self.is_complete:
             self._spawn(self._serve_whole())
         else:
-            self._timer = asyncio.get_running_loop().call_later(BODY_SECONDS, self._fail, _SLOW_BODY)
             self._caller.set_reading(True)
-            if (self.head.header(b"expect") or b"").lower() == b"100-continue":
-                self._caller.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._tell_to_continue()
 
     def body(self, data: bytes) -> None:
         if self._done:
             return
         self._received += len(data)
+        self._trace.bytes_in += len(data)
         if self._received > MAX_BODY_BYTES:
             self._fail(too_large())
             return
         relay = self._relay
-        if relay is not None:
-            if self._is_held_whole and self._held_bytes + len(data) <= HOLD_BYTES:
-                self._hold(data)
-            else:
-                self._let_go()
+        if relay is not None and not relay.is_behind:
+            if relay.answered or not self._held.is_whole or not self._held.add(data):
+                self._held.let_go()  # it will not be sent again
             relay.send_body(data)
-            return
-        self._hold(data)
-        if not self._wants_whole and self._held_bytes > HOLD_BYTES:
-            self._caller.set_reading(False)
+        elif not self._held.add(data):
+            if self._wants_whole:
+                self._fail(_NO_ROOM)
+            else:
+                self._caller.set_reading(False)
 
     @property
     def is_complete(self) -> bool:
-        return self._is_complete
+        return self._trailers is not None
 
-    def body_end(self) -> None:
-        self._is_complete = True
-        if self._done or not self._started:
+    @property
+    def owes_body(self) -> bool:
+        """The caller is to send, and has seen nothing of an answer yet."""
+        return self._trailers is None and not (self._relay is not None and self._relay.answered)
+
+    def body_end(self, trailers: Headers) -> None:
+        self._trailers = trailers
+        if self._done or not self.is_started:
             return
         if self._relay is not None:
-            self._relay.end_body()
+            self._relay.end_body(trailers)
         elif self._wants_whole and self._task is None:
-            self._stop_timer()
             self._spawn(self._serve_whole())
+
+    def refuse(self, error: HttpError) -> None:
+        """What the caller sends goes on as no request can."""
+        if self.is_started:
+            self._fail(error)
+        else:
+            self._error = error
 
     def raw(self, data: bytes) -> None:
         if self._relay is not None:
+            self._trace.bytes_in += len(data)
             self._relay.send_raw(data)
 
     def raw_eof(self) -> None:
@@ -175,18 +192,13 @@ class Exchange:
         if self._relay is not None:
             self._relay.cancel()
         self._release(failed=False)
+        self._close()
+        self._tell(End.CALLER_LEFT)
 
-    def _hold(self, data: bytes) -> None:
-        self._held.append(data)
-        self._held_bytes += len(data)
-
-    def _let_go(self) -> None:
-        self._held.clear()
-        self._held_bytes = 0
-
-    @property
-    def _is_held_whole(self) -> bool:
-        return self._held_bytes == self._received
+    def _tell_to_continue(self) -> None:
+        if self.head.awaits_continue and not self._received and not self._told_to_continue:
+            self._told_to_continue = True
+            self._caller.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.get_running_loop().create_task(work)
@@ -198,18 +210,28 @@ class Exchange:
         problem = task.exception()
         if problem is not None:
             log.error("request failed inside the host", request_id=self.request_id, exc_info=problem)
-            self._fail(HttpError(500, "InternalServerError", "the host failed on this request; see host.log"))
+            self._fail(_BROKEN, End.BROKEN)
 
     # -- the way to an instance ------------------------------------------------------------------------
 
-    async def _forward(self, target: ToFunction) -> None:
-        await self._ask(
-            target.function_name, target.qualifier, target.target, whole=self._wants_whole, event=False
-        )
+    def _send(self, order: Order) -> None:
+        """At once if an instance and a connection to it are free, which is the usual case."""
+        self._order = order
+        if not self._context.routes().keeps_sessions(order.function_name):
+            self._lease = self._context.pool.acquire_now(order.function_name, order.qualifier)
+        lease = self._lease
+        if lease is not None:
+            self._trace.granted(lease)
+        if lease is not None and not lease.woke:
+            upstream = self._context.upstreams.take((lease.host, lease.port))
+            if upstream is not None:
+                self._attach(lease, upstream, order)
+                return
+        self._spawn(self._ask(order))
 
     async def _serve_whole(self) -> None:
         target = self._target
-        whole = Whole(self.head, b"".join(self._held), self.request_id)
+        whole = Whole(self.head, self._held.whole(), self.request_id)
         try:
             match target:
                 case ToApi():
@@ -218,7 +240,7 @@ class Exchange:
                     answer = await self._context.admin(whole)
                 case ToFunction():
                     self._context.verify(whole)
-                    await self._forward(target)
+                    await self._ask(Order(target.function_name, target.qualifier, target.target, whole=True))
                     return
                 case None:
                     return
@@ -229,97 +251,63 @@ class Exchange:
             return
         if isinstance(answer, Invocation):
             self._wants_log = answer.wants_log
-            await self._ask(answer.function_name, answer.qualifier, "/invoke", whole=True, event=True)
+            await self._ask(Order(answer.function_name, answer.qualifier, "/invoke", whole=True, event=True))
         else:
             self._answer(answer)
 
-    async def _ask(
-        self, function_name: str, qualifier: str, target: str, *, whole: bool, event: bool
-    ) -> None:
-        """Lease, connect, send; a second lease if the first instance cannot be reached."""
-        for attempt in range(ATTEMPTS):
-            try:
-                lease = await self._take(function_name, qualifier, target)
-            except HttpError as error:
-                self._fail(error)
+    async def _ask(self, order: Order) -> None:
+        """Lease, connect, send; another lease if the instance cannot be reached."""
+        self._order = order
+        self._trace.function_name, self._trace.qualifier = order.function_name, order.qualifier
+        while self._attempts < ATTEMPTS:
+            if self._lease is None:
+                try:
+                    self._lease, self._seat = await seated(self._context, order, self.head, self.request_id)
+                except HttpError as error:
+                    self._fail(error)
+                    return
+                self._trace.granted(self._lease)
+            if await self._reached(self._lease, order, fresh=self._lease.woke):
                 return
-            except Refused as refused:
-                code, message = refused.code, refused.message
-                self._fail(HttpError(refused.status, code, message, refused.retry_after_seconds))
-                return
-            self._lease = lease
-            try:
-                await self._connect(lease, target, whole=whole, event=event, fresh=lease.woke)
-                return
-            except (OSError, TimeoutError) as err:
-                log.warning(
-                    "instance not reached", instance=lease.instance_id, attempt=attempt, error=str(err)
-                )
-                self._release(failed=True)
-        self._fail(HttpError(502, "BadResponse", "no instance of the function could be reached"))
+            self._release(failed=True)
+        self._fail(_NOBODY, End.BROKEN)
 
-    async def _take(self, function_name: str, qualifier: str, target: str) -> Lease:
-        """A lease, in the request's session if its function keeps them. Raises Refused, HttpError."""
-        context = self._context
+    async def _reached(self, lease: Lease, order: Order, *, fresh: bool) -> bool:
+        """Send it on a connection to a leased instance, if there can be one."""
+        self._attempts += 1
         try:
-            spec = context.registry.resolve(function_name, qualifier).spec
-        except Missing:
-            return await context.pool.acquire(function_name, qualifier)  # which says what is missing
-        self._seat = context.sessions.seat(PoolKey(function_name, qualifier), spec, self.head, target)
-        if self._seat is None:
-            return await context.pool.acquire(function_name, qualifier)
-        return await self._seat.lease(context.pool)
-
-    async def _connect(self, lease: Lease, target: str, *, whole: bool, event: bool, fresh: bool) -> None:
-        upstream = await self._context.upstreams.connect(lease.host, lease.port, fresh=fresh)
+            upstream = await self._context.upstreams.connect(lease.host, lease.port, fresh=fresh)
+        except (OSError, TimeoutError) as err:
+            log.warning(
+                "instance not reached", instance=lease.instance_id, attempt=self._attempts, error=str(err)
+            )
+            return False
         if self._done:  # the caller left while the connection was made
             upstream.close()
-            return
-        self._start_timer(lease)
+        else:
+            self._attach(lease, upstream, order)
+        return True
+
+    def _attach(self, lease: Lease, upstream: UpstreamConnection, order: Order) -> None:
+        """Send the request to the instance."""
+        if lease.timeout_seconds is not None and not self._timed:
+            self._timed = True
+            self._context.deadlines.add(self, lease.timeout_seconds)
         relay = Relay(self, self._caller, self.head, lease, upstream, self.request_id)
-        relay.is_event = event
+        relay.is_event = order.event
         relay.watcher = self._seat
-        relay.log_mark = self._log_mark(lease) if self._wants_log else None
+        relay.trace = self._trace
+        relay.cors = self._cors
+        context = self._context
+        relay.log_mark = mark_of(context.registry, context.pool, lease) if self._wants_log else None
         self._relay = relay
-        self._resend = _Sent(target, whole, event, upstream.used)
-        relay.start(
-            target, self._instance_headers(lease, event), self._held, complete=self._is_complete, whole=whole
-        )
-        if not self._is_complete:
+        self._was_kept = upstream.used
+        who = context.credentials
+        lines = request_lines(self.request_id, lease, who.region, who.account_id, event=order.event)
+        relay.start(order.target, lines, self._held, trailers=self._trailers, whole=order.whole)
+        if self._trailers is None and not relay.is_behind:
             self._caller.set_reading(True)
-            if self._held_bytes > HOLD_BYTES:
-                self._let_go()
-
-    def _log_mark(self, lease: Lease) -> LogMark | None:
-        """As on FC, none where calls run side by side: nobody could say whose lines are whose."""
-        try:
-            spec = self._context.registry.version(lease.function_name, lease.version_id)
-        except Missing:  # deleted meanwhile
-            return None
-        path = self._context.pool.log_path(lease.instance_id)
-        return log_mark(Path(path)) if concurrency_of(spec) == 1 and path is not None else None
-
-    def _start_timer(self, lease: Lease) -> None:
-        if self._timer is not None:
-            return
-        try:
-            seconds = self._context.registry.version(lease.function_name, lease.version_id).timeout
-        except Missing:
-            seconds = None  # deleted while the request waited: the instance drains, the request may end
-        if seconds is not None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up, seconds)
-
-    def _instance_headers(self, lease: Lease, event: bool) -> Headers:
-        who = self._context.credentials
-        return (
-            (b"x-fc-request-id", self.request_id.encode()),
-            (b"x-fc-function-name", lease.function_name.encode()),
-            (b"x-fc-version-id", lease.version_id.encode()),
-            (b"x-fc-qualifier", lease.qualifier.encode()),
-            (b"x-fc-region", who.region.encode()),
-            (b"x-fc-account-id", who.account_id.encode()),
-            (b"x-fc-control-path", b"/invoke" if event else b"/http-invoke"),
-        )
+            self._tell_to_continue()
 
     # -- heard from the relay --------------------------------------------------------------------------
 
@@ -332,31 +320,43 @@ class Exchange:
 
     def relay_broke(self, error: HttpError, *, answered: bool) -> None:
         self._relay = None
-        sent, lease = self._resend, self._lease
-        if not answered and sent.was_kept and self._is_held_whole and not self._retried and lease is not None:
-            self._retried = True  # a kept connection that the instance had closed meanwhile
-            self._spawn(self._again(lease, sent))
-            return
-        self._release(failed=True)
-        if answered:
-            self._done = True
-            self._stop_timer()
-            self._caller.abort()
-        else:
-            self._fail(error)
-
-    async def _again(self, lease: Lease, sent: _Sent) -> None:
-        try:
-            await self._connect(lease, sent.target, whole=sent.whole, event=sent.event, fresh=True)
-        except (OSError, TimeoutError):
+        lease, order = self._lease, self._order
+        if answered or not self._held.is_whole or lease is None or order is None:
             self._release(failed=True)
-            await self._ask(
-                lease.function_name, lease.qualifier, sent.target, whole=sent.whole, event=sent.event
-            )
+            if answered:
+                self._cut(End.BROKEN, error.message)
+            else:
+                self._fail(error, End.BROKEN)
+        elif self._was_kept:  # a kept connection that the instance had closed meanwhile
+            self._spawn(self._again(lease, order))
+        else:
+            self._spawn(self._elsewhere(lease, order, error))
+
+    async def _again(self, lease: Lease, order: Order) -> None:
+        if not await self._reached(lease, order, fresh=True):
+            self._release(failed=True)
+            await self._ask(order)
+
+    async def _elsewhere(self, lease: Lease, order: Order, error: HttpError) -> None:
+        """On another instance if that one has ended. One that lives may have done what was asked of it."""
+        self._release(failed=True)
+        if self._attempts < ATTEMPTS and await self._has_ended(lease):
+            log.warning("instance ended, asking another", instance=lease.instance_id, request=self.request_id)
+            await self._ask(order)
+        else:
+            self._fail(error, End.BROKEN)
+
+    async def _has_ended(self, lease: Lease) -> bool:
+        for _ in range(round(ENDED_SECONDS / _LOOK_SECONDS)):
+            if self._context.pool.has_ended(lease.instance_id):
+                return True
+            await asyncio.sleep(_LOOK_SECONDS)
+        return False
 
     # -- ends ------------------------------------------------------------------------------------------
 
-    def _time_is_up(self, seconds: int) -> None:
+    def time_is_up(self, seconds: int) -> None:
+        """The function's timeout has passed."""
         if self._done:
             return
         relay, self._relay = self._relay, None
@@ -367,54 +367,73 @@ class Exchange:
             self._task.cancel()
         self._release(failed=False)
         if answered:
-            self._done = True
-            self._caller.abort()
+            self._cut(End.TIMEOUT)
         else:
-            self._fail(
-                HttpError(504, "FunctionTimeout", f"the function's timeout of {seconds} seconds has passed")
-            )
+            words = f"the function's timeout of {seconds} seconds has passed"
+            self._fail(HttpError(504, "FunctionTimeout", words), End.TIMEOUT)
 
-    def _fail(self, error: HttpError) -> None:
+    def _fail(self, error: HttpError, end: End = End.COMPLETE) -> None:
         relay, self._relay = self._relay, None
         if relay is not None:
             relay.cancel()
-            self._release(failed=False)
-            if relay.answered:
-                self._done = True
-                self._stop_timer()
-                self._caller.abort()
-                return
-        self._answer(error_response(error, self.request_id))
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._release(failed=False)
+        if relay is not None and relay.answered:
+            self._cut(End.BROKEN, error.message)
+            return
+        self._trace.error_type = error.code
+        reason = "" if end is End.COMPLETE else error.message  # others' messages may quote what was sent
+        self._answer(error_response(error, self.request_id), end, reason)
 
-    def _answer(self, response: Response) -> None:
+    def _answer(self, response: Response, end: End = End.COMPLETE, reason: str = "") -> None:
         if self._done:
             return
-        wants_close = b"close" in (self.head.header(b"connection") or b"").lower()
-        keep_alive = (
-            self._is_complete and not wants_close and self.head.version != "1.0" and self._error is None
-        )
-        extra = ((b"X-Fc-Request-Id", self.request_id.encode()),)
+        keep_alive = self.is_complete and self._error is None and self.head.keeps_alive
+        extra = ((b"X-Fc-Request-Id", self.request_id.encode()), *self._cors)
         is_head = self.head.method == "HEAD"
-        self._caller.write(render(response, keep_alive=keep_alive, head_only=is_head, extra=extra))
+        answer = render(response, keep_alive=keep_alive, head_only=is_head, extra=extra)
+        self._trace.status = response.status
+        self._trace.sent(len(answer), time.monotonic_ns())
+        self._caller.write(answer)
+        self._tell(end, reason)
         self._finish(keep_alive=keep_alive)
 
     def _finish(self, *, keep_alive: bool) -> None:
         if self._done:
             return
         self._done = True
-        self._stop_timer()
+        self._close()
+        self._tell(End.COMPLETE)
         self._caller.exchange_done(keep_alive=keep_alive)
+
+    def _cut(self, end: End, reason: str = "") -> None:
+        """Break off an answer that has begun, so that it is seen as broken."""
+        self._done = True
+        self._close()
+        self._tell(end, reason)
+        self._caller.abort()
+
+    def _tell(self, end: End, reason: str = "") -> None:
+        """The exchange is over: said once, to the access log and the counters."""
+        if self._is_told:
+            return
+        self._is_told = True
+        trace = self._trace
+        trace.end, trace.reason = end, reason
+        trace.ended_ns, trace.ended_wall_ns = time.monotonic_ns(), time.time_ns()
+        self._context.ended(trace)
 
     def _release(self, *, failed: bool) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
             self._context.pool.release(lease, failed=failed)
-            if self._seat is not None:
-                self._seat.left()
-        if self._done:
-            self._stop_timer()
+            seat, self._seat = self._seat, None
+            if seat is not None:
+                seat.left()
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _close(self) -> None:
+        """Let go of what an exchange that is done holds."""
+        self._held.let_go()
+        if self._timed:
+            self._context.deadlines.discard(self)

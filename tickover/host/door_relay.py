@@ -7,10 +7,23 @@ Never: picks an instance, retries, releases the lease.
 
 from __future__ import annotations
 
+import time
+from functools import lru_cache
 from typing import Protocol
 
+from tickover.host.access import Trace
+from tickover.host.cors import without_cors
+from tickover.host.door_body import HeldBody
 from tickover.host.door_upstream import UpstreamConnection, UpstreamPool
-from tickover.host.http import Head, Headers, HttpError, relayed_head, upstream_head
+from tickover.host.http import (
+    Head,
+    Headers,
+    HttpError,
+    header_lines,
+    relayed_head,
+    trailer_lines,
+    upstream_head,
+)
 from tickover.host.logtail import LogMark
 from tickover.host.model import Lease
 
@@ -68,6 +81,10 @@ class Relay:
         self._upstream = upstream
         self._request_id = request_id
         self._out: list[bytes] = []
+        self._held: HeldBody | None = None  # while not all of what is held is sent
+        self._sent = 0  # bytes of it
+        self._trailers: Headers | None = None  # the caller's body is complete, and what followed it
+        self._is_chunked = False  # towards the instance
         self._body_sent = False  # the caller's body is through
         self._rechunk = False
         self._answered = False
@@ -77,33 +94,69 @@ class Relay:
         self._keep_alive = True
         self.is_event = False
         self.watcher: Watcher | None = None
+        self.cors: Headers = ()  # what a browser is told, in the place of what the instance says
+        self.trace: Trace | None = None
         self.log_mark: LogMark | None = None  # of a caller who wants the log of the call
 
     # -- towards the instance --------------------------------------------------------------------------
 
-    def start(self, target: str, extra: Headers, held: list[bytes], *, complete: bool, whole: bool) -> None:
-        """Send the head and what is held of the body. whole: the held body is all there is, sent at once."""
-        size = sum(map(len, held)) if whole else None
-        self._upstream.attach(self, self._head.method)
-        first = upstream_head(self._head, target, extra, fixed_length=size)
-        if self._head.is_chunked and not whole:
-            parts = [first, *(_chunk(part) for part in held)]
-            if complete:
-                parts.append(b"0\r\n\r\n")
-        else:
-            parts = [first, *held]
-        self._body_sent = complete
-        self._upstream.write(b"".join(parts))
-        if not complete and not held and (self._head.header(b"expect") or b"").lower() == b"100-continue":
-            self._caller.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def start(
+        self, target: str, extra: bytes, held: HeldBody, *, trailers: Headers | None, whole: bool
+    ) -> None:
+        """Send the head and what is held of the body. trailers: None until the body is complete. whole: the
+        held body is all there is, sent with its length."""
+        head, upstream = self._head, self._upstream
+        upstream.attach(self, head.method)
+        self._is_chunked = head.is_chunked and not whole
+        self._trailers = trailers
+        first = upstream_head(head, target, extra, fixed_length=held.size if whole else None)
+        if not held.size and trailers is not None and not self._is_chunked:
+            self._body_sent = True
+            upstream.write(first)
+            return
+        piece = held.read(0)
+        self._sent = len(piece)
+        parts = [first, _chunk(piece) if self._is_chunked and piece else piece]
+        if self._sent < held.size:
+            self._held = held
+        elif trailers is not None:
+            parts.append(self._last_chunk(trailers))
+        upstream.write(b"".join(parts))
+        self._send_held()
+
+    @property
+    def is_behind(self) -> bool:
+        """Pieces have to be held, and will be taken from there: former ones are not sent yet."""
+        return self._held is not None
 
     def send_body(self, data: bytes) -> None:
-        self._upstream.write(_chunk(data) if self._head.is_chunked else data)
+        self._upstream.write(_chunk(data) if self._is_chunked else data)
 
-    def end_body(self) -> None:
+    def end_body(self, trailers: Headers) -> None:
+        self._trailers = trailers
+        if self._held is None and (last := self._last_chunk(trailers)):
+            self._upstream.write(last)
+
+    def _last_chunk(self, trailers: Headers) -> bytes:
         self._body_sent = True
-        if self._head.is_chunked:
-            self._upstream.write(b"0\r\n\r\n")
+        return b"0\r\n" + trailer_lines(trailers) + b"\r\n" if self._is_chunked else b""
+
+    def _send_held(self) -> None:
+        """Send on as far as the instance takes it, so that a large body is never in memory whole."""
+        held = self._held
+        if held is None:
+            return
+        while self._sent < held.size and self._upstream.is_writable:
+            piece = held.read(self._sent)
+            self._sent += len(piece)
+            self.send_body(piece)
+        if self._sent < held.size:
+            return
+        self._held = None
+        if self._trailers is not None:
+            self.end_body(self._trailers)
+        else:
+            self._caller.set_reading(True)
 
     def send_raw(self, data: bytes) -> None:
         self._upstream.write(data)
@@ -135,33 +188,35 @@ class Relay:
         if self._done:
             return
         self._answered = True
-        extra: list[tuple[bytes, bytes]] = list(answer_headers(self._request_id, self._lease))
+        extra = answer_lines(self._request_id, self._lease)
         if self.watcher is not None:
-            extra.extend(self.watcher.on_head(status, headers))
+            extra += header_lines(self.watcher.on_head(status, headers))
+        if self.cors:
+            headers = without_cors(headers)
+            extra += header_lines(self.cors)
         if self.is_event and status >= 400:
-            extra.append((b"x-fc-error-type", b"UnhandledInvocationError"))
+            extra += b"x-fc-error-type: UnhandledInvocationError\r\n"
             status, reason = 200, b""
+            if self.trace is not None:
+                self.trace.error_type = "UnhandledInvocationError"
+        if self.trace is not None:
+            self.trace.status = status
         if self.log_mark is not None:
-            extra.append((b"X-Fc-Log-Result", self.log_mark.since()))
-        framing = self._framing(status, has_length)
-        self._out.append(relayed_head(status, reason, headers, tuple(extra), framing))
+            extra += b"X-Fc-Log-Result: " + self.log_mark.since() + b"\r\n"
+        self._out.append(relayed_head(status, reason, headers, extra + self._framing(status, has_length)))
 
-    def _framing(self, status: int, length: int | None) -> Headers:
+    def _framing(self, status: int, length: int | None) -> bytes:
         if status == 101:
-            return ((b"connection", b"Upgrade"),)
-        old = self._head.version == "1.0"
-        wants_close = b"close" in (self._head.header(b"connection") or b"").lower()
+            return b"connection: Upgrade\r\n"
         no_body = status in _NO_BODY_STATUS
-        self._keep_alive = not wants_close and not old and self._body_sent
-        framing: list[tuple[bytes, bytes]] = []
+        self._keep_alive = self._body_sent and self._head.keeps_alive
+        framing = b"connection: keep-alive\r\n" if self._keep_alive else b"connection: close\r\n"
         if length is not None and not no_body:
-            framing.append((b"content-length", b"%d" % length))
-        elif not no_body and self._head.method != "HEAD":
-            self._rechunk = not old
-            if self._rechunk:
-                framing.append((b"transfer-encoding", b"chunked"))
-        framing.append((b"connection", b"keep-alive" if self._keep_alive else b"close"))
-        return tuple(framing)
+            return b"content-length: %d\r\n" % length + framing
+        if not no_body and self._head.method != "HEAD" and self._head.version != "1.0":
+            self._rechunk = True
+            return b"transfer-encoding: chunked\r\n" + framing
+        return framing
 
     def on_body(self, data: bytes) -> None:
         if not self._done:
@@ -171,14 +226,19 @@ class Relay:
 
     def on_flush(self) -> None:
         if self._out and not self._done:
-            self._caller.write(b"".join(self._out))
+            self._write(b"".join(self._out))
             self._out.clear()
 
-    def on_end(self, *, reusable: bool) -> None:
+    def _write(self, data: bytes) -> None:
+        if self.trace is not None:
+            self.trace.sent(len(data), time.monotonic_ns())
+        self._caller.write(data)
+
+    def on_end(self, *, reusable: bool, trailers: Headers) -> None:
         if self._done:
             return
         if self._rechunk:
-            self._out.append(b"0\r\n\r\n")
+            self._out.append(b"0\r\n%b\r\n" % trailer_lines(trailers))
         self.on_flush()
         self._done = True
         clean = reusable and self._body_sent
@@ -197,7 +257,11 @@ class Relay:
         self._owner.relay_broke(HttpError(502, "BadResponse", why), answered=self._answered)
 
     def on_writable(self, writable: bool) -> None:
-        self._caller.set_reading(writable)
+        if self._held is not None:
+            if writable:
+                self._send_held()
+        elif writable or self._raw or not self._body_sent:  # a caller that only waits is watched
+            self._caller.set_reading(writable)
 
     # -- after a switch of protocols -------------------------------------------------------------------
 
@@ -206,11 +270,11 @@ class Relay:
         self.on_flush()
         self._caller.enter_tunnel()
         if rest:
-            self._caller.write(rest)
+            self._write(rest)
 
     def on_raw(self, data: bytes) -> None:
         if not self._done:
-            self._caller.write(data)
+            self._write(data)
 
     def on_raw_eof(self) -> None:
         if not self._done:
@@ -225,14 +289,35 @@ class Relay:
             self._owner.relay_ended(keep_alive=False, reusable=False)
 
 
-def answer_headers(request_id: str, lease: Lease) -> Headers:
+def answer_lines(request_id: str, lease: Lease) -> bytes:
     """What the caller is told about how the answer came about."""
     return (
-        (b"X-Fc-Request-Id", request_id.encode()),
-        (b"X-Fc-Instance-Id", lease.instance_id.encode()),
-        (b"X-Tickover-Waited-Ms", b"%d" % (lease.waited_ns // 1_000_000)),
-        (b"X-Tickover-Woke", b"true" if lease.woke else b"false"),
-    )
+        f"X-Fc-Request-Id: {request_id}\r\n"
+        f"X-Fc-Instance-Id: {lease.instance_id}\r\n"
+        f"X-Tickover-Waited-Ms: {lease.waited_ns // 1_000_000}\r\n"
+        f"X-Tickover-Woke: {'true' if lease.woke else 'false'}\r\n"
+    ).encode()
+
+
+def request_lines(request_id: str, lease: Lease, region: str, account_id: str, *, event: bool) -> bytes:
+    """What the instance is told about the request."""
+    identity = _identity(lease.function_name, lease.version_id, lease.qualifier, region, account_id, event)
+    return b"x-fc-request-id: " + request_id.encode() + identity
+
+
+@lru_cache(maxsize=1024)
+def _identity(
+    function_name: str, version_id: str, qualifier: str, region: str, account_id: str, event: bool
+) -> bytes:
+    return (
+        "\r\n"
+        f"x-fc-function-name: {function_name}\r\n"
+        f"x-fc-version-id: {version_id}\r\n"
+        f"x-fc-qualifier: {qualifier}\r\n"
+        f"x-fc-region: {region}\r\n"
+        f"x-fc-account-id: {account_id}\r\n"
+        f"x-fc-control-path: {'/invoke' if event else '/http-invoke'}\r\n"
+    ).encode()
 
 
 def _chunk(data: bytes) -> bytes:

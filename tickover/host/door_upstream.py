@@ -21,6 +21,7 @@ KEEP_PER_INSTANCE = 64
 CONNECT_SECONDS = 5.0
 WRITE_HIGH_BYTES = 256 * 1024
 _HEAD_LIMIT = 8 * 1024
+_DRY_LIMIT = 8 * _HEAD_LIMIT  # without a byte of body
 
 
 class Listener(Protocol):
@@ -29,7 +30,7 @@ class Listener(Protocol):
     def on_head(self, status: int, reason: bytes, headers: Headers, *, has_length: int | None) -> None: ...
     def on_body(self, data: bytes) -> None: ...
     def on_flush(self) -> None: ...
-    def on_end(self, *, reusable: bool) -> None: ...
+    def on_end(self, *, reusable: bool, trailers: Headers) -> None: ...
     def on_switched(self, rest: bytes) -> None: ...
     def on_raw(self, data: bytes) -> None: ...
     def on_raw_eof(self) -> None: ...
@@ -49,21 +50,24 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
-        self._in_head = False
+        self._since_body = 0  # bytes since the last piece of a body
         self._ended = False
         self._keep = False
         self._until_close = False
         self._method = ""
         self._is_raw = False
         self._excess = False
+        self._is_fresh = False  # the parser is at the start of a message
+        self.is_writable = True
 
     # -- for the exchange ------------------------------------------------------------------------------
 
     def attach(self, listener: Listener, method: str) -> None:
         self._listener = listener
         self._method = method
-        self._parser = httptools.HttpResponseParser(self)
+        if not self._is_fresh:
+            self._parser = httptools.HttpResponseParser(self)
+            self._is_fresh = True
         self._ended = self._keep = self._until_close = self._is_raw = False
 
     def detach(self) -> None:
@@ -114,6 +118,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._is_raw:
             listener.on_raw(data)
             return
+        self._since_body += len(data)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as switch:
@@ -124,11 +129,9 @@ class UpstreamConnection(asyncio.Protocol):
                 self._break(f"the instance's answer is not HTTP: {err}")
                 return
             self._excess = True
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > 8 * _HEAD_LIMIT:
-                self._break("the instance's answer has no end of its head")
-                return
+        if self._since_body > _DRY_LIMIT and not self._ended:
+            self._break("the instance's answer has no end of its head, or of what follows its body")
+            return
         listener.on_flush()
         if self._ended:
             self._end(listener)
@@ -147,15 +150,17 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._until_close and exc is None and not self._is_raw:
             listener.on_flush()
-            listener.on_end(reusable=False)
+            listener.on_end(reusable=False, trailers=())
         else:
             listener.on_broken("the instance closed the connection")
 
     def pause_writing(self) -> None:
+        self.is_writable = False
         if self._listener is not None:
             self._listener.on_writable(False)
 
     def resume_writing(self) -> None:
+        self.is_writable = True
         if self._listener is not None:
             self._listener.on_writable(True)
 
@@ -167,8 +172,6 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._reason = b""
         self._headers = []
-        self._head_bytes = 0
-        self._in_head = True
 
     def on_status(self, status: bytes) -> None:
         self._reason += status
@@ -178,7 +181,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser, listener = self._parser, self._listener
-        self._in_head = False
         if parser is None or listener is None or self._ended:
             return
         status = int(parser.get_status_code())
@@ -186,25 +188,27 @@ class UpstreamConnection(asyncio.Protocol):
             return  # the door has said 100 itself; other hints are not relayed
         length: int | None = None
         is_chunked = False
+        size = 0
         for name, value in self._headers:
-            lower = name.lower()
-            if lower == b"content-length" and value.isdigit():
+            size += len(value)
+            if len(name) == 14 and name.lower() == b"content-length" and value.strip().isdigit():
                 length = int(value)
-            elif lower == b"transfer-encoding":
+            elif len(name) == 17 and name.lower() == b"transfer-encoding":
                 is_chunked = True
-        if sum(len(v) for _, v in self._headers) > _HEAD_LIMIT:
+        if size > _HEAD_LIMIT:
             self._break(f"the instance's answer has more than {_HEAD_LIMIT} bytes of headers")
             return
         self._keep = bool(parser.should_keep_alive())
         has_body = self._method != "HEAD" and status not in (101, 204, 304)
         self._until_close = has_body and length is None and not is_chunked
-        listener.on_head(
-            status, self._reason, tuple(self._headers), has_length=None if is_chunked else length
-        )
+        headers, self._headers = tuple(self._headers), []  # trailers may follow
+        listener.on_head(status, self._reason, headers, has_length=None if is_chunked else length)
         if self._method == "HEAD":
             self._ended = True
+            self._is_fresh = False  # the parser waits for a body
 
     def on_body(self, body: bytes) -> None:
+        self._since_body = 0
         if self._listener is not None and not self._ended:
             self._listener.on_body(body)
         elif self._ended:
@@ -228,7 +232,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _end(self, listener: Listener) -> None:
         reusable = self._keep and not self._excess and not self._until_close and self.is_open
         self._listener = None
-        listener.on_end(reusable=reusable)
+        self._since_body = 0
+        self._is_fresh = self._is_fresh and reusable
+        listener.on_end(reusable=reusable, trailers=tuple(self._headers))
 
     def _break(self, why: str) -> None:
         listener, self._listener = self._listener, None

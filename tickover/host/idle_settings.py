@@ -21,6 +21,7 @@ WAKE_AHEAD_VARIABLE: Final = "TICKOVER_WAKE_AHEAD_SECONDS"
 MAX_AGE_VARIABLE: Final = "TICKOVER_MAX_AGE_SECONDS"
 LEVEL_VARIABLE: Final = "TICKOVER_SLEEP_LEVEL"
 START_DEADLINE_VARIABLE: Final = "TICKOVER_START_DEADLINE_SECONDS"
+DRAIN_VARIABLE: Final = "TICKOVER_DRAIN_SECONDS"
 
 _DAY_SECONDS: Final = 86_400.0
 # Variable → least and most. An instance that is replaced every few seconds serves nobody.
@@ -31,8 +32,13 @@ SECONDS: Final[Mapping[str, tuple[float, float]]] = {
     MAX_AGE_VARIABLE: (60.0, 366 * _DAY_SECONDS),
 }
 VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE, LEVEL_VARIABLE)  # of idling and age
-_BOUNDS: Final = {**SECONDS, START_DEADLINE_VARIABLE: (1.0, _DAY_SECONDS)}
-_ALL: Final = (*VARIABLES, START_DEADLINE_VARIABLE)
+LIVE_VARIABLES: Final = (*VARIABLES, DRAIN_VARIABLE)  # a change in them needs no new instance
+_BOUNDS: Final = {
+    **SECONDS,
+    START_DEADLINE_VARIABLE: (1.0, _DAY_SECONDS),
+    DRAIN_VARIABLE: (0.0, _DAY_SECONDS),
+}
+_ALL: Final = (*LIVE_VARIABLES, START_DEADLINE_VARIABLE)
 _LEVELS: Final[Mapping[str, int]] = {"1": 1, "2": 2}
 _SHOWN_CHARACTERS: Final = 40
 
@@ -45,7 +51,8 @@ class IdleSettings:
     asleep for so long before the driver takes the rest. wake_ahead_seconds: awake so long before a scheduled
     action. max_age_seconds: older than that, it is replaced when it is empty. sleep_level: 1 keeps the
     weights in host memory, 2 reads them from the model's files at each wake. start_deadline_seconds: how
-    long a process may take until it serves.
+    long a process may take until it serves. drain_seconds: how long a replaced instance may go on with the
+    requests that it has.
     """
 
     linger_seconds: float | None = None
@@ -55,6 +62,7 @@ class IdleSettings:
     max_age_seconds: float | None = None
     sleep_level: int | None = None
     start_deadline_seconds: float | None = None
+    drain_seconds: float | None = None
 
 
 def idle_settings(environment: Mapping[str, str] | None) -> IdleSettings:
@@ -84,6 +92,7 @@ def _read(values: tuple[str, ...]) -> tuple[IdleSettings, tuple[str, ...]]:
         max_age_seconds=seconds[MAX_AGE_VARIABLE],
         sleep_level=_level(given[LEVEL_VARIABLE], problems),
         start_deadline_seconds=seconds[START_DEADLINE_VARIABLE],
+        drain_seconds=seconds[DRAIN_VARIABLE],
     )
     return settings, tuple(problems)
 

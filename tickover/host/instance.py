@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tickover.fc.function import Function
 from tickover.host.clock import SECOND_NS, seconds_ns
@@ -19,11 +20,10 @@ AFFINITY_CONCURRENCY = 200
 SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PoolKey:
+class PoolKey(NamedTuple):
     """A reserved pool: one qualifier of one function; two of an alias that gives a second version a share.
 
-    is_canary: the second version's.
+    is_canary: the second version's. A tuple, because every request looks several things up by it.
     """
 
     function_name: str
@@ -62,7 +62,7 @@ class PoolSettings:
     wake_deadline_seconds: float = 5.0
     wake_asleep_deadline_seconds: float = 60.0  # of an instance whose server may be asleep
     stop_grace_seconds: float = 10.0
-    drain_max_seconds: float = 3600.0
+    drain_max_seconds: float = 86_400.0
     queue_floor: int = 8
     queue_wait_seconds: float = 60.0
     max_starting: int = 4
@@ -220,4 +220,6 @@ def may_sleep(instance: Instance, settings: PoolSettings) -> bool:
 
 def drain_ns(spec: Function, settings: PoolSettings) -> int:
     """How long a retired instance may go on with what it has."""
-    return min(seconds_ns(settings.drain_max_seconds), (spec.timeout or 86400) * SECOND_NS)
+    given = idle_settings(spec.environment_variables).drain_seconds
+    seconds = settings.drain_max_seconds if given is None else given
+    return min(seconds_ns(seconds), (spec.timeout or 86400) * SECOND_NS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +24,92 @@ import structlog
 import uvloop
 
 from tickover.errors import ConfigError, Exit, TickoverError, render
-from tickover.host.ports import bind, check_listen
-from tickover.host.server import Host, HostPool, HostSettings, PoolNeeds, prepare, single_host, unwritable
+from tickover.host.folder import prepare, single_host, unwritable
+from tickover.host.ports import Bound, bind, bind_tls, check_listen, close_bound
+from tickover.host.server import (
+    Host,
+    HostPool,
+    HostSettings,
+    PoolNeeds,
+    host_version,
+)
 from tickover.host.store import database_error
+from tickover.host.succession import MAX_AGE_SECONDS, ask_for
+from tickover.paths import host_dir
 
 log = structlog.get_logger(__name__)
+PoolMaker = Callable[[PoolNeeds], HostPool]
 Announce = Callable[[dict[str, Any]], None]
 
 
 def run_host(settings: HostSettings, announce: Announce) -> None:
     """Serve until a signal or the admin API ends it. Raises TickoverError when it cannot start."""
     check_listen(settings.listen_host, allow_remote=settings.allow_remote)
-    prepare(settings)
-    with single_host(settings.directory):
-        bound = bind(settings.listen_host, settings.port, settings.directory / "port")
+    prepare(settings.home)
+    with single_host(settings.directory) as lock:
+        tls = bind_tls(settings.listen_host, settings.tls_port)
         try:
-            uvloop.run(_serve(Host(settings, bound, make_pool), announce))
+            bound = bind(settings.listen_host, settings.port, settings.directory / "port")
+        except TickoverError:
+            close_bound(tls)
+            raise
+        try:
+            uvloop.run(_serve(Host(settings, bound, pool_maker(), lock, tls=tls), announce))
         except sqlite3.Error as err:
             raise database_error(settings.directory / "host.db", err) from err
         except OSError as err:
             raise unwritable(settings.directory, err) from err
         finally:
             bound.sock.close()
+            close_bound(tls)
+
+
+def take_over(home: Path, max_age_seconds: float, announce: Announce) -> None:
+    """Serve in the place of the running host, which finishes what it has. Raises TickoverError."""
+    maker = pool_maker()  # before the running host is asked to let go
+    try:
+        uvloop.run(_succeed(host_dir(home), home, max_age_seconds, maker, announce))
+    except sqlite3.Error as err:
+        raise database_error(host_dir(home) / "host.db", err) from err
+    except OSError as err:
+        raise unwritable(host_dir(home), err) from err
+
+
+async def _succeed(
+    directory: Path, home: Path, max_age_seconds: float, maker: PoolMaker, announce: Announce
+) -> None:
+    inherited = await ask_for(directory, {"max_age_seconds": max_age_seconds, "version": host_version()})
+    facts = inherited.facts
+    _become(facts["environment"])
+    settings = HostSettings(
+        home=home,
+        listen_host=facts["listen_host"],
+        tls_port=facts.get("tls_port"),
+        nas={name: Path(folder) for name, folder in facts["nas"].items()},
+        allow_remote=facts["allow_remote"],
+        grace_seconds=facts["grace_seconds"],
+    )
+    sock, *others = inherited.sockets
+    tls = Bound(others[0], facts["tls_port"]) if others else None
+    try:
+        with os.fdopen(inherited.lock, "r+", encoding="ascii") as lock, contextlib.closing(sock):
+            bound = Bound(sock, facts["port"], facts["note"])
+            await _serve(Host(settings, bound, maker, lock, inherited, tls), announce)
+    finally:
+        close_bound(tls)
+        inherited.talk.close()
+
+
+def _become(environment: Mapping[str, str]) -> None:
+    """Go on in the former host's environment, which instances get a part of; but with our own Python."""
+    ours = {name: value for name, value in os.environ.items() if _is_of_python(name)}
+    theirs = {name: value for name, value in environment.items() if not _is_of_python(name)}
+    os.environ.clear()
+    os.environ.update(theirs | ours)
+
+
+def _is_of_python(name: str) -> bool:
+    return name.startswith("PYTHON") or name == "VIRTUAL_ENV"
 
 
 async def _serve(host: Host, announce: Announce) -> None:
@@ -54,28 +119,33 @@ async def _serve(host: Host, announce: Announce) -> None:
     await host.run(announce)
 
 
-def make_pool(needs: PoolNeeds) -> HostPool:
-    """The real pool."""
+def pool_maker() -> PoolMaker:
+    """The real pool's; what takes its time (loading drivers, looking for cards) is done when this returns."""
     from tickover.host.cards import find_gpus
-    from tickover.host.pool import ReservedPool  # the drivers it loads are slow to import
+    from tickover.host.pool import ReservedPool
     from tickover.host.runtimes.cgroup_ground import VARIABLE as CGROUP_VARIABLE
     from tickover.host.runtimes.docker import DockerRuntime
     from tickover.host.runtimes.docker_config import DockerSettings, engine_address
     from tickover.host.runtimes.docker_pins import FilePins
     from tickover.host.runtimes.process import ProcessRuntime
 
-    owner = str(needs.data_dir.resolve())
-    pins = FilePins(needs.data_dir / "images.json")
-    docker = DockerRuntime(DockerSettings(owner, engine_address(os.environ)), pins)
-    return ReservedPool(
-        needs.registry,
-        needs.db_path,
-        needs.data_dir,
-        needs.nas,
-        runtimes=(ProcessRuntime(owner, os.environ.get(CGROUP_VARIABLE, "")), docker),
-        gpus=find_gpus(),
-        account=needs.account,
-    )
+    gpus = find_gpus()
+
+    def make(needs: PoolNeeds) -> HostPool:
+        owner = str(needs.data_dir.resolve())
+        pins = FilePins(needs.data_dir / "images.json")
+        docker = DockerRuntime(DockerSettings(owner, engine_address(os.environ)), pins)
+        return ReservedPool(
+            needs.registry,
+            needs.db_path,
+            needs.data_dir,
+            needs.nas,
+            runtimes=(ProcessRuntime(owner, os.environ.get(CGROUP_VARIABLE, "")), docker),
+            gpus=gpus,
+            account=needs.account,
+        )
+
+    return make
 
 
 def configure_log() -> None:
@@ -129,6 +199,7 @@ def settings_from(arguments: argparse.Namespace) -> HostSettings:
         home=Path(arguments.home).resolve(),
         listen_host=host,
         port=arguments.port if arguments.port is not None else port,
+        tls_port=arguments.tls_port,
         nas=parse_nas(arguments.nas),
         allow_remote=arguments.allow_remote,
         grace_seconds=arguments.grace_seconds,
@@ -143,10 +214,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--home", required=True, help="data home (.tickover)")
     run.add_argument("--listen", default="127.0.0.1", metavar="HOST[:PORT]")
     run.add_argument("--port", type=int)
+    run.add_argument("--tls-port", type=int, help="serve custom domains over HTTPS here; 0 for not at all")
     run.add_argument("--nas", action="append", default=[], metavar="NAME=DIR")
     run.add_argument("--allow-remote", action="store_true")
     run.add_argument(
         "--grace-seconds", type=float, default=HostSettings.__dataclass_fields__["grace_seconds"].default
+    )
+    run.add_argument("--take-over", action="store_true", help="from the running host, as it is set up")
+    run.add_argument(
+        "--max-age-seconds",
+        type=float,
+        default=MAX_AGE_SECONDS,
+        help="how long the host that was taken over may go on with its connections",
     )
     run.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     return parser
@@ -173,7 +252,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     tell = _teller(arguments.ready_fd)
     began = time.monotonic()
     try:
-        run_host(settings_from(arguments), tell)
+        if arguments.take_over:
+            take_over(Path(arguments.home).resolve(), arguments.max_age_seconds, tell)
+        else:
+            run_host(settings_from(arguments), tell)
     except TickoverError as err:
         sys.stderr.write(f"error: {render(err)}\n")
         tell({"error": err.as_json()})

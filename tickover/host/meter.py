@@ -55,6 +55,10 @@ class Meter:
     def beat(self) -> None:
         self._guard(lambda: self._ledger.beat(self._now()))
 
+    def write_all(self) -> None:
+        """Write what is still in memory, for another owner will go on with it. Raises TickoverError."""
+        self._ledger.beat(self._now())
+
     def recover(self, adopted: list[Instance]) -> None:
         """Close what a former host left open and go on with these."""
         self._ledger.recover({instance.instance_id: _billed(instance) for instance in adopted})

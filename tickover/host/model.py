@@ -32,6 +32,8 @@ class InstanceState(Enum):
     STOPPED = "stopped"
     FAILED = "failed"
 
+    __hash__ = object.__hash__  # there is one of each, and every request looks several things up by it
+
 
 class Deepest(Enum):
     """The rungs of the idle ladder, the least deep first; each includes those before it."""
@@ -161,6 +163,19 @@ class Lease:
     port: int
     woke: bool  # this request made the instance wake
     waited_ns: int  # from acquire to grant
+    timeout_seconds: int | None = None  # how long the request may take from now on
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request in a queue. position: 1 is served next. phase: what it waits for (`admission.phase`)."""
+
+    request_id: str
+    function_name: str
+    qualifier: str
+    position: int
+    waited_ns: int
+    phase: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +205,42 @@ class UsageRow:
     gpu_memory_mb: int
 
 
-class Pool(Protocol):
+class Leases(Protocol):
+    """Who gives requests to instances, as the front door sees it."""
+
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        """A lease if one can be had without waiting or choosing; else None, and `acquire` says why."""
+        ...
+
+    async def acquire(
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
+    ) -> Lease:
+        """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue.
+
+        request_id: as those who look at the queue shall see it. session: where an alias has two versions,
+        requests with the same one go to the same version. place: on an instance of it only; then it raises
+        `InstanceGone` too, and `HandedOver` when the instances get another owner, who knows nothing of it.
+        """
+        ...
+
+    def release(self, lease: Lease, *, failed: bool = False) -> None:
+        """The request is over (failed: the instance could not be reached or broke the connection)."""
+        ...
+
+    def has_ended(self, instance_id: str) -> bool:
+        """Whether an instance is known to do no more work; False where that cannot be known."""
+        ...
+
+    def log_path(self, instance_id: str) -> str | None: ...
+
+
+class Pool(Leases, Protocol):
     """What runs. The one owner of instances and of the meter."""
 
     async def start(self) -> None:
@@ -205,22 +255,12 @@ class Pool(Protocol):
         """Something declared has changed: reconcile soon."""
         ...
 
-    async def acquire(
-        self, function_name: str, qualifier: str, *, session: str = "", place: Place | None = None
-    ) -> Lease:
-        """A lease, after a wake or a start if need be, on an instance of that place. Raises `Refused`,
-        `InstanceGone` (never without a place). Cancel it to leave the queue.
-
-        session: where an alias has two versions, requests with the same one go to the same version.
-        """
-        ...
-
     def follow_sessions(self, count: Callable[[str], int]) -> None:
         """How many sessions an instance has: those with the fewest end first."""
         ...
 
-    def release(self, lease: Lease, *, failed: bool = False) -> None:
-        """The request is over (failed: the instance could not be reached or broke the connection)."""
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        """Who waits, by pool in order of service."""
         ...
 
     async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
@@ -237,5 +277,3 @@ class Pool(Protocol):
     def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
         """Function name → requests finished in the window (billed per 10,000 calls)."""
         ...
-
-    def log_path(self, instance_id: str) -> str | None: ...

@@ -8,30 +8,23 @@ whoever waits is looked at after every change. Never: decides (`scheduler` and `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import structlog
 
-from tickover.host.adoption import GONE_REASON, STRANDED_REASON, adopted_state
+from tickover.host.adoption import ADOPTION_EFFECT, adopt
 from tickover.host.cards import CardDesk, Gpus
-from tickover.host.clock import SECOND_NS, Clock, SystemClock
+from tickover.host.clock import SECOND_NS, Clock, SystemClock, sleep_unless
 from tickover.host.desk import Desk
 from tickover.host.gpu.inventory import Inventory
-from tickover.host.hooks import Account, initializer_of, longest_pre_stop
-from tickover.host.instance import (
-    Instance,
-    PoolKey,
-    PoolSettings,
-    deep_after_ns,
-    linger_ns,
-    may_sleep,
-    new_instance,
-)
+from tickover.host.handover import NOBODY, UNSETTLED, Former, tell
+from tickover.host.hooks import Account, longest_pre_stop
+from tickover.host.instance import Instance, PoolKey, PoolSettings, linger_ns, new_instance
 from tickover.host.meter import Meter
 from tickover.host.metrics import Metrics, snapshot
 from tickover.host.model import (
-    Deepest,
     DesiredPool,
     InstanceState,
     InstanceView,
@@ -41,14 +34,16 @@ from tickover.host.model import (
     Refused,
     Registry,
     UsageRow,
+    Waiting,
     Woken,
 )
 from tickover.host.roster import Roster
 from tickover.host.runtimes.base import Condition, Runtime
 from tickover.host.runtimes.process import ProcessRuntime
 from tickover.host.scheduler import Start, Tell, decide
-from tickover.host.states import LIVING, SERVING, UP, Effect, Event, step
-from tickover.host.upkeep import collect_for_ever, tidy_logs
+from tickover.host.stamps import stamp
+from tickover.host.states import ENDING, LIVING, SERVING, Effect, Event, step
+from tickover.host.upkeep import collect_for_ever, tell_end, tidy_logs
 from tickover.host.waking import wake_idle
 from tickover.host.works import Surroundings, Works
 
@@ -57,17 +52,8 @@ __all__ = ["PoolSettings", "ReservedPool"]
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_SECONDS = 60.0  # the wall clock may be set while we wait for a schedule
-_RETRY_SECONDS = 5.0
-_TIDY_BEATS = 15
+_RETRY_SECONDS, _TIDY_BEATS = 5.0, 15
 _STOP_EXTRA_SECONDS = 20.0  # beyond the grace, for the kernel
-_NOTED = frozenset(
-    {InstanceState.DRAINING, InstanceState.STOPPING, InstanceState.FAILED, InstanceState.STOPPED}
-)
-_ADOPTION_EFFECT = {
-    InstanceState.STARTING: Effect.CHECK_HEALTH,
-    InstanceState.WAKING: Effect.THAW,
-    InstanceState.STOPPING: Effect.STOP,
-}
 
 
 class ReservedPool:
@@ -125,13 +111,13 @@ class ReservedPool:
 
     # -- open and close --------------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, former: Former = NOBODY) -> None:
         self._meter = Meter(self._db_path, self._clock, self._settings.ledger_delay_seconds)
-        left = [(instance.runtime, instance.ref) for instance in self._meter.living() if instance.ref]
+        noted = self._meter.living()
         for runtime in self._runtimes.values():
-            await runtime.open([ref for name, ref in left if name == runtime.name])
+            await runtime.open([i.ref for i in noted if i.ref and i.runtime == runtime.name])
         self._is_open = True
-        gone = await self._adopt()
+        gone = await self._adopt(noted, former)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._reconcile_for_ever()),
@@ -140,42 +126,29 @@ class ReservedPool:
             loop.create_task(collect_for_ever(self._around, self._roster)),
         ]
         for task in self._tasks:
-            task.add_done_callback(_tell_end)
+            task.add_done_callback(tell_end)
 
-    async def _adopt(self) -> list[Instance]:
+    async def _adopt(self, noted: list[Instance], former: Former) -> list[Instance]:
         """Take over what a former host left running; the instances that are gone."""
-        gone: list[Instance] = []
-        adopted: list[Instance] = []
-        for instance in self._meter.living():
-            runtime = self._runtimes.get(instance.runtime)
-            condition = runtime.condition(instance.ref) if runtime else Condition.GONE
-            can = may_sleep(instance, self._settings)
-            begun = initializer_of(instance.spec) is not None
-            state = adopted_state(instance.state, condition, may_sleep=can, may_be_initialized=begun)
-            if state is None:
-                instance.state = InstanceState.STOPPED
-                instance.reason = instance.reason or GONE_REASON
-                instance.destroyed_wall_ns = self._clock.wall_ns()
-                self._meter.note(instance)
-                gone.append(instance)
-                continue
-            if state is InstanceState.STOPPING:
-                instance.reason = instance.reason or STRANDED_REASON
-            has_served = state in UP or instance.state is InstanceState.DRAINING
-            instance.state = state
-            instance.empty_mono_ns = self._clock.mono_ns()
-            if has_served:
-                instance.ready_mono_ns = instance.empty_mono_ns
-            adopted.append(instance)
-        self._meter.recover(adopted)
-        for instance in adopted:
+        found = adopt(noted, self._condition, former, self._clock, self._settings)
+        for instance in found.gone:
+            self._meter.note(instance)
+        self._meter.recover(found.living)
+        for instance in found.living:
             self._roster.add(instance)
-        await self._cards.open(adopted)
-        for instance in adopted:
+        for lease in former.leases:
+            self._desk.assume(lease)
+        await self._cards.open(found.living)
+        for instance in found.living:
             self._works.watch(instance)
-            self._works.do(_ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
+            self._works.do(ADOPTION_EFFECT.get(instance.state, Effect.NONE), instance)
             log.info("adopted", instance=instance.instance_id, state=instance.state.value, pid=instance.pid)
-        return gone
+        self._desk.resume()
+        return found.gone
+
+    def _condition(self, instance: Instance) -> Condition:
+        runtime = self._runtimes.get(instance.runtime)
+        return runtime.condition(instance.ref) if runtime else Condition.GONE
 
     async def _sweep(self, gone: list[Instance]) -> None:
         # Side by side: an engine that is away holds up its own only.
@@ -191,6 +164,32 @@ class ReservedPool:
         if not keep_instances:
             await self._stop_all()
         self._is_open = False
+        await self._let_go()
+
+    async def settle(self, seconds: float) -> None:
+        """Wait, while all goes on, for a moment in which no instance is in the middle of a short step."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while any(i.state in UNSETTLED for i in self._roster.instances.values()):
+                    await self._next_change()
+
+    async def hand_over(self) -> Former:
+        """Let go of everything but the instances and the requests on them, for another owner."""
+        self._meter.write_all()
+        self._is_open = False  # from here on nothing happens to them by us
+        former = Former(tell(self._roster.instances.values()), self._desk.hand_over())
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._let_go()
+        for watcher in self._watchers:
+            if not watcher.done():
+                watcher.set_exception(
+                    Refused(503, "ServiceUnavailable", "the host was replaced; ask again", 1)
+                )
+        return former
+
+    async def _let_go(self) -> None:
         await self._works.abandon()
         await self._cards.close()
         for runtime in self._runtimes.values():
@@ -238,14 +237,8 @@ class ReservedPool:
                 log.error("reconciling failed", exc_info=error)
                 seconds = _RETRY_SECONDS
             self._look_ns = self._clock.mono_ns() + round(seconds * SECOND_NS)
-            timer = asyncio.ensure_future(self._clock.sleep(seconds))
-            kick = asyncio.ensure_future(self._kicked.wait())
-            try:
-                done, _ = await asyncio.wait({timer, kick}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                timer.cancel()
-                kick.cancel()
-            self._is_stale = self._is_stale or timer in done
+            has_passed = await sleep_unless(self._clock, seconds, self._kicked)
+            self._is_stale = self._is_stale or has_passed
 
     def _reconcile(self) -> float:
         """Do what is due; how many seconds until it has to be looked at again."""
@@ -305,7 +298,11 @@ class ReservedPool:
         now = self._clock.mono_ns()
         instance.state = move.state
         instance.reason = reason or instance.reason
-        self._stamp(instance, event, now)
+        stamp(instance, event, now, self._settings)
+        if event is Event.WARMED:
+            self._roster.ready(instance)
+            took_ms = (now - instance.created_mono_ns) // 1_000_000
+            log.info("ready", instance=instance.instance_id, pool=str(instance.key), took_ms=took_ms)
         self._meter.entered(instance, now)
         self.metrics.moved(instance, former, event, now)
         if move.state is InstanceState.FAILED and former in LIVING:
@@ -317,31 +314,10 @@ class ReservedPool:
         if move.effect is Effect.FORGET:
             instance.destroyed_wall_ns = self._clock.wall_ns()
             self._roster.remove(instance)
-        if event is Event.WARMED or move.effect is Effect.FORGET or move.state in _NOTED - {former}:
+        if event is Event.WARMED or move.effect is Effect.FORGET or move.state in ENDING - {former}:
             self._meter.note(instance)
         self._works.do(move.effect, instance)
         self._changed(instance, event)
-
-    def _stamp(self, instance: Instance, event: Event, now: int) -> None:
-        match event:
-            case Event.SPAWNED:
-                instance.spawned_mono_ns = now
-            case Event.WARMED:
-                instance.ready_mono_ns = instance.empty_mono_ns = now
-                self._roster.ready(instance)
-                took_ms = (now - instance.created_mono_ns) // 1_000_000
-                log.info("ready", instance=instance.instance_id, pool=str(instance.key), took_ms=took_ms)
-            case Event.EMPTIED | Event.WOKEN | Event.FREEZE_FAILED:
-                instance.empty_mono_ns = now
-            case Event.FROZEN if instance.can_deep and instance.rung is Deepest.SLEEP:
-                after = deep_after_ns(instance.spec, self._settings)
-                instance.sink_ns = instance.sink_ns if after is None else now + after
-            case Event.WAKE_ASKED:
-                instance.wake_mono_ns, instance.sink_ns = now, None
-            case Event.SINK:
-                instance.sink_ns = None
-            case Event.RETIRED:
-                instance.drain_mono_ns = now
 
     def _changed(self, instance: Instance, event: Event) -> None:
         self._desk.pump(instance.key)
@@ -357,7 +333,8 @@ class ReservedPool:
     def _can_wait(self, instance: Instance, event: Event) -> bool:
         """Whether the reconciler looks early enough anyhow: requests come and go far more often than it."""
         if event is Event.EMPTIED and instance.state is InstanceState.READY:
-            return self._look_ns <= instance.empty_mono_ns + linger_ns(instance.spec, self._settings)
+            idle_ns = instance.empty_mono_ns + linger_ns(instance.spec, self._settings)
+            return not instance.idle_enabled or self._look_ns <= idle_ns
         return event is Event.ADMITTED
 
     async def _next_change(self) -> None:
@@ -386,25 +363,50 @@ class ReservedPool:
     def _host_of(self, instance: Instance) -> str:
         return self._runtimes[instance.runtime].host
 
-    # -- requests, pools -------------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------------------
+
+    def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
+        if not self._is_open:
+            return None
+        self._refresh()
+        return self._desk.acquire_now(PoolKey(function_name, qualifier))
 
     async def acquire(
-        self, function_name: str, qualifier: str, *, session: str = "", place: Place | None = None
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
     ) -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier), session, place)
+        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id, session, place)
 
     def follow_sessions(self, count: Callable[[str], int]) -> None:
         self._roster.sessions_on = count
 
+    def has_ended(self, instance_id: str) -> bool:
+        return self._roster.has_ended(instance_id)
+
+    def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:
+        return self._desk.queued(function_name)
+
     def release(self, lease: Lease, *, failed: bool = False) -> None:
         if not failed and self._is_open:
             self._meter.served(lease.function_name)
-        if failed and self._is_open and (instance := self._desk.holder(lease)).state in SERVING:
+        instance = self._desk.holder(lease)
+        if instance is not None and failed and self._is_open and instance.state in SERVING:
             self._works.check(instance)  # first: nobody who waits shall get the same failure
         self._desk.give_back(lease)
+
+    def assume(self, lease: Lease) -> None:
+        self._desk.assume(lease)
+        self._desk.resume()
+
+    # -- pools -----------------------------------------------------------------------------------------
 
     async def wake(self, function_name: str, qualifier: str, count: int | None = None) -> Woken:
         self._refresh()
@@ -443,8 +445,3 @@ class ReservedPool:
 
     def log_path(self, instance_id: str) -> str | None:
         return str(path) if (path := self._around.log_path(instance_id)).is_file() else None
-
-
-def _tell_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("the pool's loop has ended. This is a bug in tickover.", exc_info=error)

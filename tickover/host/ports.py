@@ -73,6 +73,21 @@ def bind(host: str, port: int | None, memory: Path) -> Bound:
     return _remembered(bound, memory)
 
 
+def bind_tls(host: str, port: int | None) -> Bound | None:
+    """The port for TLS, which is an explicit one or none."""
+    if not port:
+        return None
+    try:
+        return Bound(_bound(host, port), port)
+    except OSError as err:
+        raise port_error(host, port, err) from err
+
+
+def close_bound(bound: Bound | None) -> None:
+    if bound is not None:
+        bound.sock.close()
+
+
 def _remembered(bound: Bound, memory: Path) -> Bound:
     draft = memory.with_suffix(".new")
     draft.write_text(f"{bound.port}\n", encoding="ascii")

@@ -15,7 +15,7 @@ from typing import Any
 from tickover.fc.function import Function
 from tickover.fc.provision import ProvisionConfig
 from tickover.host.canary import Share, shares_of, split
-from tickover.host.idle_settings import VARIABLES, idle_settings
+from tickover.host.idle_settings import LIVE_VARIABLES, idle_settings
 from tickover.host.model import LATEST, DesiredPool
 from tickover.host.store import Key, Kind, Row, Store
 from tickover.host.targets import Expected, Timetable, timetable
@@ -257,7 +257,7 @@ def revision(function_id: str, resolved: Resolved, idle: bool) -> str:
         shape = {k: v for k, v in resolved.spec.to_wire().items() if k not in LIVE_FIELDS}
         variables = shape.pop("environmentVariables", None) or {}
         # What is for the host only is read live too.
-        if inside := {name: value for name, value in variables.items() if name not in VARIABLES}:
+        if inside := {name: value for name, value in variables.items() if name not in LIVE_VARIABLES}:
             shape["environmentVariables"] = inside
     text = json.dumps([function_id, shape, idle], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

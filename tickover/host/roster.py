@@ -14,7 +14,7 @@ from tickover.host.canary import lane_of
 from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings
 from tickover.host.model import DesiredPool, InstanceView, PoolStatus
 from tickover.host.scheduler import CrashKey, after_crash, is_stable
-from tickover.host.states import UP
+from tickover.host.states import ENDED, UP
 
 
 class Roster:
@@ -30,6 +30,10 @@ class Roster:
 
     def of(self, key: PoolKey) -> Collection[Instance]:
         return self._by_pool[key].values()
+
+    def has_ended(self, instance_id: str) -> bool:
+        instance = self.instances.get(instance_id)
+        return instance is None or instance.state in ENDED
 
     def matching(self, function_name: str, qualifier: str | None) -> list[Instance]:
         """The instances of a function, or of one of its qualifiers."""

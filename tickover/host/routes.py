@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tickover.host.affinity import has_affinity
 from tickover.host.auth import AuthRule, domain_rule, trigger_rule
-from tickover.host.http import Head, HttpError
+from tickover.host.cors import CorsRule, cors_rule
+from tickover.host.http import MAX_PATH_BYTES, Head, HttpError
 from tickover.host.model import LATEST
 from tickover.host.registry import ObjectRegistry
+from tickover.host.rewrites import Rewrites, compile_rewrites
 from tickover.host.store import Kind
 
 API_PREFIX = "/2023-03-30"
@@ -48,6 +51,7 @@ class TriggerRoute:
     auth: AuthRule
     methods: frozenset[str]
     has_own_url: bool
+    cors: CorsRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class PathRoute:
     function_name: str
     qualifier: str
     methods: frozenset[str]
+    rewrites: Rewrites | None = None
 
     def matches(self, path: str) -> bool:
         return path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path
@@ -70,13 +75,19 @@ class PathRoute:
 class DomainRoute:
     auth: AuthRule | None
     paths: tuple[PathRoute, ...]
+    cors: CorsRule | None = None
+    protocols: frozenset[str] = frozenset({"HTTP"})
 
 
 class RouteTable:
     """Triggers and domains, compiled once per change of the registry."""
 
     def __init__(self, registry: ObjectRegistry) -> None:
-        self._functions = frozenset(row.name for row in registry.select(Kind.FUNCTION))
+        functions, versions = registry.select(Kind.FUNCTION), registry.select(Kind.VERSION)
+        self._functions = frozenset(row.name for row in functions)
+        self._sticky = frozenset(row.name for row in functions if has_affinity(row.body)) | frozenset(
+            row.parent for row in versions if has_affinity(row.body)
+        )
         self._triggers: dict[tuple[str, str], TriggerRoute] = {}
         for row in registry.select(Kind.TRIGGER):
             if row.body["triggerType"] == "http":
@@ -97,6 +108,21 @@ class RouteTable:
             return ToAdmin()
         return HttpError(404, "DomainRouteNotFound", f"no custom domain {head.host!r} and no API at {path!r}")
 
+    def keeps_sessions(self, function_name: str) -> bool:
+        """Whether any version of a function has session affinity: which one is asked for has to be seen."""
+        return function_name in self._sticky
+
+    def cors(self, head: Head) -> CorsRule | None:
+        """What a browser may do with the URL of this request: the domain's rule, or the trigger's."""
+        if self._domains and (domain := self._domain(head.host)) is not None:
+            return domain.cors
+        if not head.path.startswith(FUNCTION_PREFIX):
+            return None
+        name = head.path[len(FUNCTION_PREFIX) :].partition("/")[0]
+        function_name, _, qualifier = name.partition(".")
+        trigger = self._triggers.get((function_name, qualifier or LATEST))
+        return trigger.cors if trigger is not None else None
+
     def _domain(self, host: str) -> DomainRoute | None:
         found = self._domains.get(host)
         if found is None and "." in host:
@@ -104,13 +130,20 @@ class RouteTable:
         return found
 
     def _by_domain(self, head: Head, domain: DomainRoute) -> Decision:
+        spoken = "HTTPS" if head.is_tls else "HTTP"
+        if spoken not in domain.protocols:
+            served = " and ".join(sorted(domain.protocols))
+            return HttpError(403, "AccessDenied", f"domain {head.host} is served over {served} only")
         fitting = [r for r in domain.paths if r.matches(head.path)]
         if not fitting:
             return HttpError(404, "DomainRouteNotFound", f"domain {head.host} has no route for {head.path}")
         route = next((r for r in fitting if not r.methods or head.method in r.methods), None)
         if route is None:
             return HttpError(405, "MethodNotAllowed", f"no route for {head.path} takes {head.method}")
-        return self._to_function(head, route.function_name, route.qualifier, head.target, domain.auth)
+        target = head.target if route.rewrites is None else route.rewrites.apply(head.target)
+        if len(target) > MAX_PATH_BYTES:
+            return HttpError(400, "InvalidArgument", f"the rewritten path exceeds {MAX_PATH_BYTES} bytes")
+        return self._to_function(head, route.function_name, route.qualifier, target, domain.auth)
 
     def _by_path(self, head: Head) -> Decision:
         name, _, rest = head.path[len(FUNCTION_PREFIX) :].partition("/")
@@ -160,6 +193,7 @@ def _trigger_route(body: dict[str, Any]) -> TriggerRoute:
         auth=rule,
         methods=frozenset(config.get("methods") or ()),
         has_own_url=not config.get("disableURLInternet", False),
+        cors=cors_rule(config.get("corsConfig")),
     )
 
 
@@ -171,7 +205,13 @@ def _domain_route(body: dict[str, Any]) -> DomainRoute:
             function_name=route.get("functionName") or "",
             qualifier=route.get("qualifier") or LATEST,
             methods=frozenset(route.get("methods") or ()),
+            rewrites=compile_rewrites(route.get("rewriteConfig")),
         )
         for route in routes
     )
-    return DomainRoute(domain_rule(body.get("authConfig")), tuple(sorted(paths, key=lambda r: r.rank)))
+    return DomainRoute(
+        auth=domain_rule(body.get("authConfig")),
+        paths=tuple(sorted(paths, key=lambda r: r.rank)),
+        protocols=frozenset((body.get("protocol") or "HTTP").split(",")),
+        cors=cors_rule(body.get("corsConfig")),
+    )

@@ -26,9 +26,10 @@ from tickover.host.affinity import (
     telling,
 )
 from tickover.host.clock import Clock
+from tickover.host.handover import HandedOver
 from tickover.host.http import Head, Headers, HttpError
 from tickover.host.instance import PoolKey
-from tickover.host.model import InstanceGone, Lease, Pool
+from tickover.host.model import InstanceGone, Lease, Leases
 from tickover.host.session_records import SessionRecords
 from tickover.host.sessions import Session, SessionKey, SessionTable, Terms
 
@@ -167,13 +168,18 @@ class Seat:
 
     # -- the request's life ----------------------------------------------------------------------------
 
-    async def lease(self, pool: Pool) -> Lease:
-        """A lease on the session's instance, on another one when that is gone. Raises Refused, HttpError."""
+    async def lease(self, pool: Leases, request_id: str = "") -> Lease:
+        """A lease on the session's instance, on another one when that is gone. Raises Refused, HttpError,
+        HandedOver: then the session has to be looked up anew, with the next owner."""
         name = self._key.pool
         for _ in range(MOVES):
             try:
                 lease = await pool.acquire(
-                    name.function_name, name.qualifier, session=self._key.session_id, place=self
+                    name.function_name,
+                    name.qualifier,
+                    request_id=request_id,
+                    session=self._key.session_id,
+                    place=self,
                 )
             except InstanceGone as gone:
                 self._moved(gone.instance_id)
@@ -271,12 +277,15 @@ class Seat:
 
 
 async def begin(
-    desk: SessionDesk, pool: Pool, key: PoolKey, affinity: Affinity, session_id: str, terms: Terms
+    desk: SessionDesk, pool: Leases, key: PoolKey, affinity: Affinity, session_id: str, terms: Terms
 ) -> Session:
     """A session without a request: an instance is chosen (and woken) for it. Raises Refused, HttpError."""
     seat = Seat(desk, key, affinity, Named(session_id, opens=True))
     seat.terms = terms
-    lease = await seat.lease(pool)
+    try:
+        lease = await seat.lease(pool)
+    except HandedOver as moved:
+        raise HttpError(503, "ServiceUnavailable", "the host was replaced; ask again", 1) from moved
     try:
         seat.on_head(200, ())
         found = next((s for s in desk.table.all(key) if s.key == seat.key), None)

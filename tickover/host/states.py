@@ -36,6 +36,8 @@ class Event(Enum):
     EXITED = "exited"  # ended by itself
     ENDED = "ended"  # nothing of it is left after a stop
 
+    __hash__ = object.__hash__  # as InstanceState's
+
 
 class Effect(Enum):
     """What the owner has to do after a move."""
@@ -70,8 +72,10 @@ class IllegalEvent(Exception):
 
 LIVING = frozenset({S.CREATING, S.STARTING, S.WARMING, S.READY, S.BUSY, S.SUSPENDING, S.IDLE, S.WAKING})
 SERVING = frozenset({S.READY, S.BUSY})
+LADEN = frozenset({S.BUSY, S.DRAINING})  # with requests in flight
 STARTING = frozenset({S.CREATING, S.STARTING, S.WARMING})
 UP = frozenset({S.READY, S.BUSY, S.SUSPENDING, S.IDLE, S.WAKING})  # counted in `current`
+ENDED = frozenset({S.STOPPING, S.STOPPED, S.FAILED})  # work on nothing any more
 ENDING = frozenset({S.DRAINING, S.STOPPING, S.FAILED, S.STOPPED})
 
 _STOPPING = Move(S.STOPPING, Effect.STOP)

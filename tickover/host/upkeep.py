@@ -6,6 +6,8 @@ next time. Never: touches an instance that is on the roster.
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from tickover.host.roster import Roster
@@ -39,3 +41,9 @@ def tidy_logs(around: Surroundings, roster: Roster) -> None:
         logs.tidy(around.log_dir, living, around.settings.logs_kept)
     except OSError as error:
         log.warning("logs could not be tidied", error=str(error))
+
+
+def tell_end(task: asyncio.Task[None]) -> None:
+    """For the loops that run as long as the pool does."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("the pool's loop has ended. This is a bug in tickover.", exc_info=error)

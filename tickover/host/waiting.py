@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tickover.host.model import Lease, Place, Refused
+from tickover.host.model import Lease, Place
 
 
 @dataclass(slots=True, eq=False)
 class Waiter:
     """One waiting request. since_ns: monotonic."""
 
+    request_id: str
     since_ns: int
     queue: WaitQueue = field(repr=False)  # where it waits now
     grant: asyncio.Future[Lease] = field(repr=False)
@@ -28,14 +30,14 @@ class WaitQueue:
 
     def __init__(self) -> None:
         self._waiters: deque[Waiter] = deque()
-        self.has_places = False  # somebody has waited for certain instances
+        self.has_places = False  # somebody waits for certain instances, or has while it was not empty
 
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def join(self, now_ns: int, place: Place | None = None) -> Waiter:
-        waiter = Waiter(now_ns, self, asyncio.get_running_loop().create_future(), place)
-        self.has_places = self.has_places or place is not None
+    def join(self, now_ns: int, request_id: str = "", place: Place | None = None) -> Waiter:
+        waiter = Waiter(request_id, now_ns, self, asyncio.get_running_loop().create_future(), place)
+        self.has_places = place is not None or (self.has_places and bool(self._waiters))
         self._waiters.append(waiter)
         return waiter
 
@@ -44,9 +46,9 @@ class WaitQueue:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
 
-    def in_order(self) -> tuple[Waiter, ...]:
-        """All who wait now; they stay."""
-        return tuple(self._waiters)
+    def __iter__(self) -> Iterator[Waiter]:
+        """The next to serve first."""
+        return (waiter for waiter in self._waiters if not waiter.grant.done())
 
     def take_over(self, other: WaitQueue) -> None:
         """All who wait elsewhere wait here now, as if they always had."""
@@ -64,9 +66,7 @@ class WaitQueue:
                 return waiter
         return None
 
-    def refuse_all(self, refusal: Refused) -> None:
+    def refuse_all(self, refusal: Callable[[], Exception]) -> None:
+        """Send everybody away, each with an exception of its own."""
         while (waiter := self.first()) is not None:
-            # One exception for each: a shared one would collect the tracebacks of all.
-            waiter.grant.set_exception(
-                Refused(refusal.status, refusal.code, refusal.message, refusal.retry_after_seconds)
-            )
+            waiter.grant.set_exception(refusal())

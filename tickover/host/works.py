@@ -108,6 +108,8 @@ class Works:
 
     def do(self, effect: Effect, instance: Instance) -> None:
         """Start the work of an effect."""
+        if effect is Effect.NONE:  # every request has two of these
+            return
         match effect:
             case Effect.CHECK_HEALTH:
                 self._run(instance, self._check_health(instance))
@@ -126,7 +128,7 @@ class Works:
                 self._run(instance, self._end(instance, former, self._around.settings.stop_grace_seconds))
             case Effect.KILL:
                 self._run(instance, self._end(instance, self._tasks.get(instance.instance_id), 0.0))
-            case Effect.NONE | Effect.FORGET:
+            case Effect.FORGET:
                 pass
 
     def watch(self, instance: Instance) -> None:
