@@ -364,7 +364,6 @@ def test_what_the_host_does_not_offer_says_so(client: Client, name: str) -> None
     calls = [
         lambda: client.get_scaling_config(name, fc.GetScalingConfigRequest()),
         lambda: client.list_async_tasks(name, fc.ListAsyncTasksRequest()),
-        lambda: client.create_session(name, fc.CreateSessionRequest(body=fc.CreateSessionInput())),
         lambda: client.disable_function_invocation(name, fc.DisableFunctionInvocationRequest()),
     ]
     for call in calls:

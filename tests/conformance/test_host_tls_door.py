@@ -52,6 +52,7 @@ async def doors(registry: ObjectRegistry, up: int) -> AsyncIterator[tuple[int, i
             verify=None,  # type: ignore[arg-type]
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
+            sessions=None,  # type: ignore[arg-type]
         )
     )
     plain, tls = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))

@@ -15,15 +15,27 @@ import uvloop
 from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
 from tickover.host.clock import SystemClock
+from tickover.host.db import Database
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext, Invocation, Whole
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.handover import NOBODY, Former
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import Metrics, Snapshot
-from tickover.host.model import InstanceView, Lease, PoolStatus, Refused, UsageRow, Waiting, Woken
+from tickover.host.model import (
+    InstanceView,
+    Lease,
+    Place,
+    PoolStatus,
+    Refused,
+    UsageRow,
+    Waiting,
+    Woken,
+)
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteCache
+from tickover.host.session_desk import SessionDesk
+from tickover.host.session_records import SessionRecords
 from tickover.host.states import ENDED
 from tickover.host.store import Kind, Row, Store
 
@@ -75,13 +87,21 @@ class FakePool:
     def notify(self) -> None:
         self.notified += 1
 
+    def follow_sessions(self, count: Callable[[str], int]) -> None: ...
+
     def acquire_now(self, function_name: str, qualifier: str) -> Lease | None:
         if self.refusal is not None or self.gate is not None:
             return None
         return self._lease(function_name, qualifier)
 
     async def acquire(
-        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
     ) -> Lease:
         if self.refusal is not None:
             raise self.refusal
@@ -91,10 +111,12 @@ class FakePool:
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
-        return self._lease(function_name, qualifier)
+        return self._lease(function_name, qualifier, place)
 
-    def _lease(self, function_name: str, qualifier: str) -> Lease:
+    def _lease(self, function_name: str, qualifier: str, place: Place | None = None) -> Lease:
         number = len(self.granted)
+        if place is not None:
+            place.taken(f"i-{number}")
         port = self.ports[number % len(self.ports)]
         waited_ns = 12_000_000
         lease = Lease(
@@ -190,6 +212,11 @@ async def open_door(
     ended: Ended = unheard,
 ) -> AsyncIterator[int]:
     """A front door on a free port."""
+    sessions = SessionDesk(SessionRecords(Database(Path(":memory:"))), SystemClock())
+
+    async def sessions_now() -> SessionDesk:
+        return sessions
+
     door = Door(
         DoorContext(
             pool=pool,
@@ -200,6 +227,7 @@ async def open_door(
             verify=_accept,
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
+            sessions=sessions_now,
             ended=ended,
         )
     )
@@ -209,6 +237,7 @@ async def open_door(
         yield sock.getsockname()[1]
     finally:
         await door.close(0.2)
+        await sessions.close()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.support.host_core import ManualClock, an_instance
 from tickover.host.adoption import adopt
 from tickover.host.desk import Desk
+from tickover.host.elsewhere import Elsewhere
 from tickover.host.handover import (
     UNSETTLED,
     Former,
@@ -26,6 +28,7 @@ from tickover.host.handover import (
 from tickover.host.instance import Instance, PoolSettings
 from tickover.host.model import Deepest, Lease, Refused
 from tickover.host.model import InstanceState as S
+from tickover.host.model import Place as SessionPlace
 from tickover.host.roster import Roster
 from tickover.host.runtimes.base import Condition
 from tickover.host.states import Event, step
@@ -190,7 +193,13 @@ class Owner:
         self.ended: list[tuple[Lease, bool]] = []
 
     async def acquire(
-        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: SessionPlace | None = None,
     ) -> Lease:
         if self.leaves is not None:
             self.leaves.hold()
@@ -240,10 +249,50 @@ def test_what_ends_while_it_is_undecided_is_told_to_the_next_owner_once() -> Non
     run(scenario())
 
 
+class Anywhere:
+    instance_id: str | None = None
+
+    def admits(self, instance_id: str) -> bool:
+        return True
+
+    def taken(self, instance_id: str) -> None: ...
+
+
+def test_a_place_is_of_one_owners_sessions_and_asks_no_other_owner() -> None:
+    async def scenario() -> None:
+        switch = Switch()
+        switch.decide(Owner("former", leaves=switch))
+        with pytest.raises(HandedOver):
+            await switch.acquire("chat-dev", "live", place=Anywhere())
+        with pytest.raises(HandedOver):  # not decided yet: its sessions are closed
+            await switch.acquire("chat-dev", "live", place=Anywhere())
+        switch.decide(Owner("new"))
+        granted = await switch.acquire("chat-dev", "live", place=Anywhere())  # of a look-up with the new one
+        assert granted.instance_id == "new"
+
+    run(scenario())
+
+
+def test_a_replaced_host_grants_no_place_in_a_session(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        elsewhere = Elsewhere(tmp_path, "1-1", {})
+        with pytest.raises(Refused) as caught:
+            await elsewhere.acquire("chat-dev", "live", place=Anywhere())
+        assert (caught.value.status, caught.value.retry_after_seconds) == (503, 1)
+
+    run(scenario())
+
+
 def test_a_refusal_is_not_asked_again() -> None:
     class Refusing(Owner):
         async def acquire(
-            self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+            self,
+            function_name: str,
+            qualifier: str,
+            *,
+            request_id: str = "",
+            session: str = "",
+            place: SessionPlace | None = None,
         ) -> Lease:
             raise Refused(429, "ResourceExhausted", "full", 1)
 

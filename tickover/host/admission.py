@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings
+from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings, concurrency_of
 from tickover.host.model import DesiredPool, InstanceState, Refused
 from tickover.host.states import LIVING, SERVING, UP
 
@@ -51,7 +51,7 @@ def idle_first(instances: Iterable[Instance], revision: str) -> list[Instance]:
 def queue_limit(pool: DesiredPool, instances: Iterable[Instance], settings: PoolSettings) -> int:
     """How many may wait: as many as the pool can serve at a time."""
     up = sum(i.state in UP for i in instances)
-    return max(settings.queue_floor, max(up, pool.target) * (pool.spec.instance_concurrency or 1))
+    return max(settings.queue_floor, max(up, pool.target) * concurrency_of(pool.spec))
 
 
 def refusal(
@@ -92,6 +92,16 @@ def refusal(
             BUSY_RETRY_SECONDS,
         )
     return None
+
+
+def no_session_room(key: PoolKey) -> Refused:
+    return Refused(
+        429,
+        "ResourceExhausted",
+        f"every instance of {key} holds as many sessions as sessionConcurrencyPerInstance allows; "
+        "end a session, or raise that or the pool's target",
+        BUSY_RETRY_SECONDS,
+    )
 
 
 # What a pool is waited for, the nearest to an answer first.

@@ -16,6 +16,7 @@ from tickover.fc.signature import verify
 from tickover.host import api_functions as functions
 from tickover.host import api_routing as routing
 from tickover.host import api_scaling as scaling
+from tickover.host import api_sessions as sessions
 from tickover.host.api_context import (
     ApiContext,
     Call,
@@ -56,6 +57,11 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", F + "/concurrency", scaling.delete_concurrency),
     ("GET", "concurrency-configs", scaling.list_concurrency),
     ("GET", F + "/instances", scaling.list_instances),
+    ("POST", F + "/sessions", sessions.create_session),
+    ("GET", F + "/sessions", sessions.list_sessions),
+    ("GET", F + "/sessions/{session}", sessions.get_session),
+    ("PUT", F + "/sessions/{session}", sessions.update_session),
+    ("DELETE", F + "/sessions/{session}", sessions.delete_session),
     ("POST", F + "/triggers", routing.create_trigger),
     ("GET", F + "/triggers", routing.list_triggers),
     ("GET", F + "/triggers/{trigger}", routing.get_trigger),

@@ -20,6 +20,7 @@ from tickover.host.auth import Credentials
 from tickover.host.http import HttpError
 from tickover.host.model import Pool
 from tickover.host.registry import Missing, ObjectRegistry
+from tickover.host.session_desk import SessionDesk
 from tickover.host.store import Kind, Row
 
 DEFAULT_LIMIT = 20
@@ -47,6 +48,7 @@ class ApiContext:
     base_url: Callable[[], str]
     now_ns: Callable[[], int]
     changed: Callable[[], None]  # something declared has changed
+    sessions: SessionDesk
 
     def arn(self, function_name: str, qualifier: str = "") -> str:
         who = self.credentials

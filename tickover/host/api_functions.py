@@ -15,7 +15,7 @@ from tickover.fc.base import FcModel
 from tickover.fc.function import Function
 from tickover.fc.validate import InvalidResource, parse
 from tickover.fc.version import FunctionVersion
-from tickover.host.api_context import ApiContext, Call, invalid, not_supported, page, times
+from tickover.host.api_context import ApiContext, Call, invalid, page, times
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.idle_settings import idle_problems
 from tickover.host.model import LATEST
@@ -46,8 +46,11 @@ def _checked_function(context: ApiContext, name: str, wire: Mapping[str, Any]) -
     problems = (*nas_problems(spec, context.nas), *idle_problems(spec.get("environmentVariables")))
     if problems:
         raise invalid(*problems)
-    if spec.get("sessionAffinity") not in (None, "", "NONE"):
-        raise not_supported(f"sessionAffinity {spec['sessionAffinity']}")
+    if (
+        spec.get("sessionAffinity", "NONE") != "NONE"
+        and spec.get("instanceIsolationMode") == "REQUEST_EXCLUSIVE"
+    ):
+        raise invalid("sessionAffinity: cannot be had together with instanceIsolationMode REQUEST_EXCLUSIVE")
     return spec
 
 

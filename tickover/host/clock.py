@@ -48,3 +48,15 @@ def seconds_ns(seconds: float) -> int:
 def boot_id() -> str:
     """Changes with every boot of the machine: monotonic times and process ids of another one mean nothing."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+async def sleep_unless(clock: Clock, seconds: float, kicked: asyncio.Event) -> bool:
+    """Sleep until the event is set, or for so long: whether that time has passed."""
+    timer = asyncio.ensure_future(clock.sleep(seconds))
+    kick = asyncio.ensure_future(kicked.wait())
+    try:
+        done, _ = await asyncio.wait({timer, kick}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        kick.cancel()
+    return timer in done

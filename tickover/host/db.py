@@ -1,4 +1,5 @@
-"""The part of host.db that the pool writes: instances, metered intervals, request counts, the heartbeat.
+"""The part of host.db that the pool writes: instances, metered intervals, request counts, the
+heartbeat; and the sessions.
 
 Owns: the connection and its tables. Promises: one transaction per write, in WAL mode, so that a kill at any
 point leaves a consistent file; errors of the database are told as `TickoverError`. Never: decides anything.
@@ -58,6 +59,21 @@ CREATE TABLE IF NOT EXISTS request_count (
     second INTEGER NOT NULL,
     requests INTEGER NOT NULL,
     PRIMARY KEY (function_name, second)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS session (
+    function_name TEXT NOT NULL,
+    qualifier TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    instance_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    ttl_seconds INTEGER NOT NULL,
+    idle_seconds INTEGER NOT NULL,
+    may_reuse INTEGER NOT NULL,
+    created_ns INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    used_ns INTEGER NOT NULL,
+    ended_ns INTEGER,
+    PRIMARY KEY (function_name, qualifier, session_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS heartbeat (
     one INTEGER PRIMARY KEY CHECK (one = 1),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
@@ -21,9 +21,9 @@ from tickover.host.canary import Splitter
 from tickover.host.clock import Clock
 from tickover.host.handover import HandedOver
 from tickover.host.instance import Instance, PoolKey, PoolSettings
-from tickover.host.model import InstanceState, Lease, Refused, Waiting
+from tickover.host.model import InstanceGone, InstanceState, Lease, Place, Refused, Waiting
 from tickover.host.roster import Roster
-from tickover.host.states import ENDING, LADEN, Event
+from tickover.host.states import ENDING, LADEN, LIVING, Event
 from tickover.host.waiting import Waiter, WaitQueue
 
 log = structlog.get_logger(__name__)
@@ -52,25 +52,30 @@ class Desk:
 
     def acquire_now(self, key: PoolKey) -> Lease | None:
         """A lease if there is room, nobody waits for it, and there is one version that it can be on."""
-        return None if key in self._roster.canaries else self._free(key)
+        return None if key in self._roster.canaries else self._free(key, None)
 
-    def _free(self, key: PoolKey) -> Lease | None:
-        if self._queues.get(key):
+    def _free(self, key: PoolKey, place: Place | None) -> Lease | None:
+        queue = self._queues.get(key)
+        if queue and (place is None or not self._is_next(place, queue)):
             return None
-        instance = admission.pick(self._roster.of(key), self._roster.revision(key))
-        return None if instance is None else self._grant(instance, self._clock.mono_ns())
+        instance = admission.pick(self._among(key, place), self._roster.revision(key))
+        return None if instance is None else self._grant(instance, self._clock.mono_ns(), place)
 
-    def enter(self, key: PoolKey, request_id: str = "", session: str = "") -> Lease | Waiter:
-        """A lease at once if there is room, else a place in the queue. Raises Refused."""
-        key = self._lane(key, session)
-        lease = self._free(key)
+    def enter(
+        self, key: PoolKey, request_id: str = "", session: str = "", place: Place | None = None
+    ) -> Lease | Waiter:
+        """A lease at once if there is room, else a place in the queue. Raises Refused, InstanceGone."""
+        key = self._lane(key, session, place)
+        lease = self._free(key, place)
         if lease is not None:
             return lease
+        if place is not None:
+            self._check_place(key, place)
         queue = self._queues[key]
         refused = self._refusal(key, len(queue))
         if refused is not None:
             raise refused
-        waiter = queue.join(self._clock.mono_ns(), request_id)
+        waiter = queue.join(self._clock.mono_ns(), request_id, place)
         self.pump(key)
         phase = admission.phase(self._roster.of(key))
         if phase != InstanceState.BUSY.value and not waiter.grant.done():
@@ -81,9 +86,11 @@ class Desk:
         """Wait no longer; no mistake for one that has been served."""
         waiter.queue.leave(waiter)
 
-    async def acquire(self, key: PoolKey, request_id: str = "", session: str = "") -> Lease:
-        """A lease at once if there is room, else in turn. Raises Refused."""
-        entered = self.enter(key, request_id, session)
+    async def acquire(
+        self, key: PoolKey, request_id: str = "", session: str = "", place: Place | None = None
+    ) -> Lease:
+        """A lease at once if there is room, else in turn. Raises Refused, InstanceGone."""
+        entered = self.enter(key, request_id, session, place)
         if isinstance(entered, Lease):
             return entered
         try:
@@ -94,10 +101,13 @@ class Desk:
         finally:
             self.leave(entered)
 
-    def _lane(self, key: PoolKey, session: str) -> PoolKey:
-        """The pool of the version that a request goes to. A version that nobody serves yet gets none as long
-        as the other one is up, and it is not owed them afterwards."""
+    def _lane(self, key: PoolKey, session: str, place: Place | None) -> PoolKey:
+        """The pool of the version that a request goes to: that of its session's instance, else by weight. A
+        version that nobody serves yet gets none as long as the other one is up, and is owed none later."""
         canary = self._roster.canaries.get(key)
+        if canary is not None and place is not None and (only := place.instance_id) is not None:
+            own = self._roster.instances.get(only)
+            return key if own is None else own.key
         if canary is None or not self._roster.is_up(key.other):
             return key
         if not self._roster.is_up(key) or self._splitter.to_canary(key, canary.weight, session):
@@ -171,18 +181,91 @@ class Desk:
             self._queues[key.other].take_over(queue)
             self.pump(key.other)
             return
-        revision = self._roster.revision(key)
-        while len(queue) and (instance := admission.pick(self._roster.of(key), revision)) is not None:
-            waiter = queue.first()
-            if waiter is None:
-                return
-            waiter.grant.set_result(self._grant(instance, waiter.since_ns))
-        for instance in admission.to_wake(list(self._roster.of(key)), revision, len(queue)):
-            self._happened(instance, Event.WAKE_ASKED, "")
+        self._serve(key, queue)
+        self._wake(key, queue)
         refused = self._refusal(key, 0) if len(queue) else None
         if refused is not None:
             # One exception for each: a shared one would collect the tracebacks of all.
             queue.refuse_all(partial(replace, refused))
+
+    def _serve(self, key: PoolKey, queue: WaitQueue) -> None:
+        revision = self._roster.revision(key)
+        if not queue.has_places:
+            while len(queue) and (instance := admission.pick(self._roster.of(key), revision)) is not None:
+                first = queue.first()
+                if first is not None:
+                    first.grant.set_result(self._grant(instance, first.since_ns, None))
+            return
+        is_full = False
+        for waiter in tuple(queue):
+            if waiter.grant.done() or (is_full and waiter.place is None):
+                continue  # a grant may have served others in between
+            instance = admission.pick(self._among(key, waiter.place), revision)
+            if instance is not None:
+                queue.leave(waiter)
+                waiter.grant.set_result(self._grant(instance, waiter.since_ns, waiter.place))
+            elif waiter.place is None:
+                is_full = True
+            elif (only := waiter.place.instance_id) is not None and not self._takes(only):
+                queue.leave(waiter)
+                waiter.grant.set_exception(InstanceGone(only))
+
+    def _wake(self, key: PoolKey, queue: WaitQueue) -> None:
+        """Wake who is needed by those who wait: sessions' own instances, then as many as the rest takes."""
+        revision = self._roster.revision(key)
+        free = 0 if queue.has_places else len(queue)
+        beginning: list[Place] = []  # of new sessions
+        for waiter in tuple(queue) if queue.has_places else ():
+            if waiter.place is None:
+                free += 1
+            elif (only := waiter.place.instance_id) is None:
+                beginning.append(waiter.place)
+            elif (own := self._roster.instances.get(only)) and own.state is InstanceState.IDLE:
+                self._happened(own, Event.WAKE_ASKED, "")
+        chosen = admission.to_wake(list(self._roster.of(key)), revision, free)
+        if beginning:
+            chosen += admission.to_wake(list(self._among(key, beginning[0])), revision, len(beginning))
+        for instance in chosen:
+            if instance.state is InstanceState.IDLE:
+                self._happened(instance, Event.WAKE_ASKED, "")
+
+    def _among(self, key: PoolKey, place: Place | None) -> Collection[Instance]:
+        """The instances that a request may go to."""
+        there = self._roster.of(key)
+        if place is None:
+            return there
+        only = place.instance_id
+        if only is not None:
+            found = self._roster.instances.get(only)
+            return () if found is None else (found,)
+        return [i for i in there if place.admits(i.instance_id)]
+
+    def _is_next(self, place: Place, queue: WaitQueue) -> bool:
+        """Whether nobody who waits could be wanting the instance of this session."""
+        only = place.instance_id
+        if only is None:
+            return False
+        return all(
+            waiter.place is not None and waiter.place.instance_id not in (None, only) for waiter in queue
+        )
+
+    def _takes(self, instance_id: str) -> bool:
+        """Whether an instance takes requests, now or later."""
+        found = self._roster.instances.get(instance_id)
+        return found is not None and found.state in LIVING
+
+    def _check_place(self, key: PoolKey, place: Place) -> None:
+        """Raise if waiting is in vain: its instance is gone, or no instance has room for a session."""
+        only = place.instance_id
+        if only is not None:
+            if not self._takes(only):
+                raise InstanceGone(only)
+            return
+        living = [i for i in self._roster.of(key) if i.state in LIVING]
+        pool = self._roster.pools.get(key)
+        is_whole = pool is not None and len(living) >= pool.target
+        if living and is_whole and not any(place.admits(i.instance_id) for i in living):
+            raise admission.no_session_room(key)
 
     def _is_left(self, key: PoolKey) -> bool:
         """Whether who waits for this version is better served by the other one: nobody serves it any more."""
@@ -221,7 +304,7 @@ class Desk:
         for queue in self._queues.values():
             queue.refuse_all(lambda: Refused(503, "ServiceUnavailable", "the host is stopping", 5))
 
-    def _grant(self, instance: Instance, since_ns: int) -> Lease:
+    def _grant(self, instance: Instance, since_ns: int, place: Place | None) -> Lease:
         lease = Lease(
             instance_id=instance.instance_id,
             function_name=instance.key.function_name,
@@ -235,6 +318,8 @@ class Desk:
         )
         self._leases[id(lease)] = (lease, instance)
         instance.in_flight += 1
+        if place is not None:
+            place.taken(instance.instance_id)
         if instance.state is InstanceState.READY:
             self._happened(instance, Event.ADMITTED, "")
         return lease

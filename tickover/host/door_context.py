@@ -17,6 +17,7 @@ from tickover.host.http import Head, Response
 from tickover.host.model import Leases
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteTable
+from tickover.host.session_desk import SessionDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class DoorContext:
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool
+    sessions: Callable[[], Awaitable[SessionDesk]]  # of whoever owns the instances. Raises HttpError
     bodies: BodyStore = field(default_factory=BodyStore)
     deadlines: Deadlines = field(default_factory=Deadlines)
     ended: Ended = unheard  # told once of each exchange, at its end

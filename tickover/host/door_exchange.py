@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, Protocol, assert_never
 
 import structlog
@@ -32,10 +31,11 @@ from tickover.host.http import (
     render,
     too_large,
 )
-from tickover.host.logtail import LogMark, log_mark
-from tickover.host.model import Lease, Refused
-from tickover.host.registry import Missing
+from tickover.host.logtail import mark_of
+from tickover.host.model import Lease
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
+from tickover.host.seating import seated
+from tickover.host.session_desk import Seat
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +72,7 @@ class Exchange:
         self._target: ToApi | ToAdmin | ToFunction | None = None
         self._order: Order | None = None
         self._lease: Lease | None = None
+        self._seat: Seat | None = None
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
         self._timed = False
@@ -216,7 +217,9 @@ class Exchange:
     def _send(self, order: Order) -> None:
         """At once if an instance and a connection to it are free, which is the usual case."""
         self._order = order
-        lease = self._lease = self._context.pool.acquire_now(order.function_name, order.qualifier)
+        if not self._context.routes().keeps_sessions(order.function_name):
+            self._lease = self._context.pool.acquire_now(order.function_name, order.qualifier)
+        lease = self._lease
         if lease is not None:
             self._trace.granted(lease)
         if lease is not None and not lease.woke:
@@ -259,13 +262,9 @@ class Exchange:
         while self._attempts < ATTEMPTS:
             if self._lease is None:
                 try:
-                    self._lease = await self._context.pool.acquire(
-                        order.function_name, order.qualifier, request_id=self.request_id
-                    )
-                except Refused as refused:
-                    self._fail(
-                        HttpError(refused.status, refused.code, refused.message, refused.retry_after_seconds)
-                    )
+                    self._lease, self._seat = await seated(self._context, order, self.head, self.request_id)
+                except HttpError as error:
+                    self._fail(error)
                     return
                 self._trace.granted(self._lease)
             if await self._reached(self._lease, order, fresh=self._lease.woke):
@@ -296,26 +295,19 @@ class Exchange:
             self._context.deadlines.add(self, lease.timeout_seconds)
         relay = Relay(self, self._caller, self.head, lease, upstream, self.request_id)
         relay.is_event = order.event
+        relay.watcher = self._seat
         relay.trace = self._trace
         relay.cors = self._cors
-        relay.log_mark = self._log_mark(lease) if self._wants_log else None
+        context = self._context
+        relay.log_mark = mark_of(context.registry, context.pool, lease) if self._wants_log else None
         self._relay = relay
         self._was_kept = upstream.used
-        who = self._context.credentials
+        who = context.credentials
         lines = request_lines(self.request_id, lease, who.region, who.account_id, event=order.event)
         relay.start(order.target, lines, self._held, trailers=self._trailers, whole=order.whole)
         if self._trailers is None and not relay.is_behind:
             self._caller.set_reading(True)
             self._tell_to_continue()
-
-    def _log_mark(self, lease: Lease) -> LogMark | None:
-        """As on FC, none where calls run side by side: nobody could say whose lines are whose."""
-        try:
-            spec = self._context.registry.version(lease.function_name, lease.version_id)
-        except Missing:  # deleted meanwhile
-            return None
-        path = self._context.pool.log_path(lease.instance_id)
-        return log_mark(Path(path)) if (spec.instance_concurrency or 1) == 1 and path is not None else None
 
     # -- heard from the relay --------------------------------------------------------------------------
 
@@ -436,6 +428,9 @@ class Exchange:
         lease, self._lease = self._lease, None
         if lease is not None:
             self._context.pool.release(lease, failed=failed)
+            seat, self._seat = self._seat, None
+            if seat is not None:
+                seat.left()
 
     def _close(self) -> None:
         """Let go of what an exchange that is done holds."""

@@ -52,6 +52,16 @@ class Owner(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Who looks at an answer before the caller sees it."""
+
+    def on_head(self, status: int, headers: Headers) -> Headers:
+        """Headers to add."""
+        ...
+
+    def on_body(self, data: bytes) -> None: ...
+
+
 class Relay:
     """Forwards one request and relays its answer; the listener of one upstream connection."""
 
@@ -83,6 +93,7 @@ class Relay:
         self._done = False
         self._keep_alive = True
         self.is_event = False
+        self.watcher: Watcher | None = None
         self.cors: Headers = ()  # what a browser is told, in the place of what the instance says
         self.trace: Trace | None = None
         self.log_mark: LogMark | None = None  # of a caller who wants the log of the call
@@ -178,6 +189,8 @@ class Relay:
             return
         self._answered = True
         extra = answer_lines(self._request_id, self._lease)
+        if self.watcher is not None:
+            extra += header_lines(self.watcher.on_head(status, headers))
         if self.cors:
             headers = without_cors(headers)
             extra += header_lines(self.cors)
@@ -207,6 +220,8 @@ class Relay:
 
     def on_body(self, data: bytes) -> None:
         if not self._done:
+            if self.watcher is not None:
+                self.watcher.on_body(data)
             self._out.append(_chunk(data) if self._rechunk else data)
 
     def on_flush(self) -> None:

@@ -19,7 +19,7 @@ import structlog
 
 from tickover.host.handover import HandedOver, lease_from
 from tickover.host.line import Line, LineEnded, Message, call, close_all, peer_of
-from tickover.host.model import Lease, Refused
+from tickover.host.model import Lease, Place, Refused
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +53,16 @@ class Elsewhere:
         return None  # whoever is asked is not in this process
 
     async def acquire(
-        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
     ) -> Lease:
+        if place is not None:  # the sessions are the owner's now, and ours are not to be trusted
+            raise Refused(503, "ServiceUnavailable", "this host was replaced by a new one; ask again", 1)
         number = next(self._next)
         ask = _Ask(function_name, qualifier, session, asyncio.get_running_loop().create_future())
         self._asks[number] = ask

@@ -16,6 +16,7 @@ from tickover.host.idle_settings import idle_settings
 from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView
 from tickover.host.runtimes.base import Gpu
 
+AFFINITY_CONCURRENCY = 200
 SLEEPING = frozenset({Deepest.SLEEP, Deepest.CHECKPOINT})  # the rungs on which the model server sleeps
 
 
@@ -111,6 +112,7 @@ class Instance:
     sink_ns: int | None = None  # when, asleep, it goes to the deepest rung
     is_doubtful: bool = False  # a request on it has failed, and it has not been looked at yet
     is_unhealthy: bool = False  # its health check fails: no new requests
+    sessions: int = 0  # how many are on it, when the reconciler last looked
     is_held: bool = False  # another one needs its card: no new requests until that one had its turn
 
     @property
@@ -120,7 +122,7 @@ class Instance:
 
     @property
     def concurrency(self) -> int:
-        return self.spec.instance_concurrency or 1
+        return concurrency_of(self.spec)
 
     def view(self) -> InstanceView:
         return InstanceView(
@@ -137,6 +139,13 @@ class Instance:
             reason=self.reason,
             rung=self.rung.value,
         )
+
+
+def concurrency_of(spec: Function) -> int:
+    """Requests at a time on one instance; session affinity sets it, as on FC."""
+    if (spec.session_affinity or "NONE") != "NONE":
+        return AFFINITY_CONCURRENCY
+    return spec.instance_concurrency or 1
 
 
 @dataclass(slots=True)

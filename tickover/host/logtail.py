@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tickover.host.instance import concurrency_of
+from tickover.host.model import Lease, Leases
+from tickover.host.registry import Missing, ObjectRegistry
+
 MAX_BYTES: Final = 4096
 
 
@@ -40,3 +44,14 @@ def log_mark(path: Path) -> LogMark:
         return LogMark(path, path.stat().st_size)
     except FileNotFoundError:
         return LogMark(path, 0)
+
+
+def mark_of(registry: ObjectRegistry, leases: Leases, lease: Lease) -> LogMark | None:
+    """For a call with this lease. As on FC, none where calls run side by side: nobody could say whose lines
+    are whose."""
+    try:
+        spec = registry.version(lease.function_name, lease.version_id)
+    except Missing:  # deleted meanwhile
+        return None
+    path = leases.log_path(lease.instance_id)
+    return log_mark(Path(path)) if concurrency_of(spec) == 1 and path is not None else None

@@ -6,7 +6,7 @@ Owns: the values and protocols between `registry` (what is declared), `pool` (wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -130,6 +130,27 @@ class Refused(Exception):
         return f"{self.status} {self.code}: {self.message}"
 
 
+@dataclass(eq=False)
+class InstanceGone(Exception):
+    """The only instance that a request could go to takes no more."""
+
+    instance_id: str
+
+
+class Place(Protocol):
+    """Which instances a request may go to; asked anew whenever somebody is looked for."""
+
+    @property
+    def instance_id(self) -> str | None:
+        """This one only; None: any that is admitted."""
+        ...
+
+    def admits(self, instance_id: str) -> bool: ...
+    def taken(self, instance_id: str) -> None:
+        """It has been granted this one: told before anybody else is looked at."""
+        ...
+
+
 @dataclass(slots=True)
 class Lease:
     """The right to send one request to one instance. Give it back with `Pool.release` exactly once."""
@@ -192,12 +213,19 @@ class Leases(Protocol):
         ...
 
     async def acquire(
-        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
     ) -> Lease:
         """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue.
 
         request_id: as those who look at the queue shall see it. session: where an alias has two versions,
-        requests with the same one go to the same version.
+        requests with the same one go to the same version. place: on an instance of it only; then it raises
+        `InstanceGone` too, and `HandedOver` when the instances get another owner, who knows nothing of it.
         """
         ...
 
@@ -225,6 +253,10 @@ class Pool(Leases, Protocol):
 
     def notify(self) -> None:
         """Something declared has changed: reconcile soon."""
+        ...
+
+    def follow_sessions(self, count: Callable[[str], int]) -> None:
+        """How many sessions an instance has: those with the fewest end first."""
         ...
 
     def waiting(self, function_name: str | None = None) -> tuple[Waiting, ...]:

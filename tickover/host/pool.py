@@ -16,18 +16,12 @@ import structlog
 
 from tickover.host.adoption import ADOPTION_EFFECT, adopt
 from tickover.host.cards import CardDesk, Gpus
-from tickover.host.clock import SECOND_NS, Clock, SystemClock
+from tickover.host.clock import SECOND_NS, Clock, SystemClock, sleep_unless
 from tickover.host.desk import Desk
 from tickover.host.gpu.inventory import Inventory
 from tickover.host.handover import NOBODY, UNSETTLED, Former, tell
 from tickover.host.hooks import Account, longest_pre_stop
-from tickover.host.instance import (
-    Instance,
-    PoolKey,
-    PoolSettings,
-    linger_ns,
-    new_instance,
-)
+from tickover.host.instance import Instance, PoolKey, PoolSettings, linger_ns, new_instance
 from tickover.host.meter import Meter
 from tickover.host.metrics import Metrics, snapshot
 from tickover.host.model import (
@@ -35,6 +29,7 @@ from tickover.host.model import (
     InstanceState,
     InstanceView,
     Lease,
+    Place,
     PoolStatus,
     Refused,
     Registry,
@@ -242,19 +237,13 @@ class ReservedPool:
                 log.error("reconciling failed", exc_info=error)
                 seconds = _RETRY_SECONDS
             self._look_ns = self._clock.mono_ns() + round(seconds * SECOND_NS)
-            timer = asyncio.ensure_future(self._clock.sleep(seconds))
-            kick = asyncio.ensure_future(self._kicked.wait())
-            try:
-                done, _ = await asyncio.wait({timer, kick}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                timer.cancel()
-                kick.cancel()
-            self._is_stale = self._is_stale or timer in done
+            has_passed = await sleep_unless(self._clock, seconds, self._kicked)
+            self._is_stale = self._is_stale or has_passed
 
     def _reconcile(self) -> float:
         """Do what is due; how many seconds until it has to be looked at again."""
         self._refresh()
-        roster, now = self._roster, self._clock.mono_ns()
+        roster, now = self._roster.counted(), self._clock.mono_ns()
         decision = decide(
             roster.pools.values(),
             roster.instances.values(),
@@ -383,12 +372,21 @@ class ReservedPool:
         return self._desk.acquire_now(PoolKey(function_name, qualifier))
 
     async def acquire(
-        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
     ) -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id, session)
+        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id, session, place)
+
+    def follow_sessions(self, count: Callable[[str], int]) -> None:
+        self._roster.sessions_on = count
 
     def has_ended(self, instance_id: str) -> bool:
         return self._roster.has_ended(instance_id)
@@ -446,5 +444,4 @@ class ReservedPool:
         return self._meter.requests(since_ns, until_ns)
 
     def log_path(self, instance_id: str) -> str | None:
-        path = self._around.log_path(instance_id)
-        return str(path) if path.is_file() else None
+        return str(path) if (path := self._around.log_path(instance_id)).is_file() else None

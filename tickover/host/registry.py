@@ -21,7 +21,18 @@ from tickover.host.store import Key, Kind, Row, Store
 from tickover.host.targets import Expected, Timetable, timetable
 
 # Changing one of these needs no new instance: the front door and the pool read them live.
-LIVE_FIELDS = frozenset({"description", "instanceConcurrency", "timeout", "tags", "logConfig", "idleTimeout"})
+LIVE_FIELDS = frozenset(
+    {
+        "description",
+        "instanceConcurrency",
+        "timeout",
+        "tags",
+        "logConfig",
+        "idleTimeout",
+        "sessionAffinity",
+        "sessionAffinityConfig",
+    }
+)
 LATEST_VERSION = "0"
 
 

@@ -7,7 +7,7 @@ state, asks the registry.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from tickover.host.canary import lane_of
@@ -25,6 +25,7 @@ class Roster:
         self.pools: dict[PoolKey, DesiredPool] = {}
         self.canaries: dict[PoolKey, DesiredPool] = {}  # by the key of the pool beside which they are
         self.crashes: dict[CrashKey, Crashes] = {}
+        self.sessions_on: Callable[[str], int] = lambda _: 0
         self._by_pool: dict[PoolKey, dict[str, Instance]] = defaultdict(dict)
 
     def of(self, key: PoolKey) -> Collection[Instance]:
@@ -89,6 +90,12 @@ class Roster:
         """The wanted revision; empty if no pool is wanted."""
         pool = self.pools.get(key)
         return pool.revision if pool else ""
+
+    def counted(self) -> Roster:
+        """Itself, with each instance's sessions counted."""
+        for instance in self.instances.values():
+            instance.sessions = self.sessions_on(instance.instance_id)
+        return self
 
     def ports(self) -> set[int]:
         return {i.port for i in self.instances.values() if i.port is not None}

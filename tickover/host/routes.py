@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tickover.host.affinity import has_affinity
 from tickover.host.auth import AuthRule, domain_rule, trigger_rule
 from tickover.host.cors import CorsRule, cors_rule
 from tickover.host.http import MAX_PATH_BYTES, Head, HttpError
@@ -82,7 +83,11 @@ class RouteTable:
     """Triggers and domains, compiled once per change of the registry."""
 
     def __init__(self, registry: ObjectRegistry) -> None:
-        self._functions = frozenset(row.name for row in registry.select(Kind.FUNCTION))
+        functions, versions = registry.select(Kind.FUNCTION), registry.select(Kind.VERSION)
+        self._functions = frozenset(row.name for row in functions)
+        self._sticky = frozenset(row.name for row in functions if has_affinity(row.body)) | frozenset(
+            row.parent for row in versions if has_affinity(row.body)
+        )
         self._triggers: dict[tuple[str, str], TriggerRoute] = {}
         for row in registry.select(Kind.TRIGGER):
             if row.body["triggerType"] == "http":
@@ -102,6 +107,10 @@ class RouteTable:
         if path.startswith(ADMIN_PREFIX + "/"):
             return ToAdmin()
         return HttpError(404, "DomainRouteNotFound", f"no custom domain {head.host!r} and no API at {path!r}")
+
+    def keeps_sessions(self, function_name: str) -> bool:
+        """Whether any version of a function has session affinity: which one is asked for has to be seen."""
+        return function_name in self._sticky
 
     def cors(self, head: Head) -> CorsRule | None:
         """What a browser may do with the URL of this request: the domain's rule, or the trigger's."""

@@ -228,9 +228,16 @@ _WORTH: Mapping[InstanceState, int] = {
 }
 
 
-def _worth(instance: Instance) -> tuple[int, int, int, str]:
-    """Sort key: who is missed least comes first. Busy ones go last, the least loaded of them first."""
-    return (_WORTH[instance.state], instance.in_flight, instance.empty_mono_ns, instance.instance_id)
+def _worth(instance: Instance) -> tuple[int, int, int, int, str]:
+    """Sort key: who is missed least comes first: with fewer sessions, then less awake. Busy ones go last, the
+    least loaded of them first."""
+    return (
+        instance.sessions,
+        _WORTH[instance.state],
+        instance.in_flight,
+        instance.empty_mono_ns,
+        instance.instance_id,
+    )
 
 
 def _held(

@@ -7,6 +7,7 @@ answers. Never: parses arguments, forks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -24,7 +25,9 @@ from tickover.host.admin import Admin, AdminContext
 from tickover.host.api import Api
 from tickover.host.api_context import ApiContext, wire_time
 from tickover.host.auth import load_or_create_credentials
+from tickover.host.clock import SystemClock
 from tickover.host.control import Control
+from tickover.host.db import Database
 from tickover.host.door import Door
 from tickover.host.door_body import BodyStore
 from tickover.host.door_context import DoorContext, Invocation, Whole
@@ -39,6 +42,8 @@ from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
 from tickover.host.request_reports import RequestReports
 from tickover.host.routes import RouteCache
+from tickover.host.session_desk import SessionDesk
+from tickover.host.session_records import SessionRecords
 from tickover.host.store import Store
 from tickover.host.succession import Inherited
 from tickover.host.switch import Switch
@@ -125,6 +130,7 @@ class Core:
     store: Store
     registry: ObjectRegistry
     pool: HostPool
+    sessions: SessionDesk
     api: Api
     admin: Admin
 
@@ -203,6 +209,7 @@ class Host:
         if self._control is not None:
             self._control.close()
         if self._control is None or not self._control.is_over:
+            await self._core.sessions.close()
             await self._core.pool.stop(keep_instances=self._keep_instances or not is_ours)
             self._core.store.close()
         log.info("stopped")
@@ -210,18 +217,21 @@ class Host:
     async def _begin(self, former: Former) -> Core:
         """Act on the instances and the database from now on."""
         settings, directory = self._settings, self._settings.directory
-        store = Store(directory / "host.db")
-        try:
+        async with contextlib.AsyncExitStack() as undo:
+            store = Store(directory / "host.db")
+            undo.callback(store.close)
+            sessions = SessionDesk(SessionRecords(Database(directory / "host.db")), SystemClock())
+            undo.push_async_callback(sessions.close)
             registry = ObjectRegistry(store)
             account = Account(self._credentials.region, self._credentials.account_id)
             needs = PoolNeeds(registry, directory / "host.db", directory, settings.nas_roots(), account)
             pool = self._make_pool(needs)
+            pool.follow_sessions(sessions.table.count)
             await pool.start(former)
-        except BaseException:
-            store.close()
-            raise
+            undo.pop_all()
+        sessions.open()
         self._switch.decide(pool)
-        return self._with_apis(store, registry, pool)
+        return self._with_apis(store, registry, pool, sessions)
 
     # -- for the hand-over -----------------------------------------------------------------------------
 
@@ -240,6 +250,7 @@ class Host:
             await self._accept_tls()
             self._switch.decide(self._core.pool)
             raise
+        await self._core.sessions.close()
         self._core.store.close()
         return former
 
@@ -293,7 +304,9 @@ class Host:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _with_apis(self, store: Store, registry: ObjectRegistry, pool: HostPool) -> Core:
+    def _with_apis(
+        self, store: Store, registry: ObjectRegistry, pool: HostPool, sessions: SessionDesk
+    ) -> Core:
         self._reports.show(registry, pool.metrics)
         api = Api(
             ApiContext(
@@ -304,6 +317,7 @@ class Host:
                 lambda: self.url,
                 time.time_ns,
                 pool.notify,
+                sessions,
             )
         )
         admin = Admin(
@@ -323,7 +337,7 @@ class Host:
                 shutdown=self.request_stop,
             )
         )
-        return Core(store, registry, pool, api, admin)
+        return Core(store, registry, pool, sessions, api, admin)
 
     def _context(self) -> DoorContext:
         """What the front door may ask; the APIs answer once it is decided who owns what they speak of."""
@@ -337,6 +351,10 @@ class Host:
             await self._owned()
             return await self._core.admin.handle(whole)
 
+        async def sessions() -> SessionDesk:
+            await self._owned()
+            return self._core.sessions
+
         return DoorContext(
             pool=self._switch,
             registry=core.registry,
@@ -347,6 +365,7 @@ class Host:
             credentials=self._credentials,
             upstreams=self._upstreams,
             bodies=BodyStore(self._settings.directory),
+            sessions=sessions,
             ended=self._reports.ended,
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from tickover.host.handover import HandedOver
-from tickover.host.model import Lease, Leases
+from tickover.host.model import Lease, Leases, Place
 
 
 class Switch:
@@ -25,14 +25,26 @@ class Switch:
         return None if self._owner is None else self._owner.acquire_now(function_name, qualifier)
 
     async def acquire(
-        self, function_name: str, qualifier: str, *, request_id: str = "", session: str = ""
+        self,
+        function_name: str,
+        qualifier: str,
+        *,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
     ) -> Lease:
+        """A place is of the sessions of one owner: with one, nobody else is asked (raises HandedOver)."""
         while True:
+            if place is not None and self._owner is None:
+                raise HandedOver
             owner = await self.owner()
             try:
-                return await owner.acquire(function_name, qualifier, request_id=request_id, session=session)
+                return await owner.acquire(
+                    function_name, qualifier, request_id=request_id, session=session, place=place
+                )
             except HandedOver:
-                continue
+                if place is not None:
+                    raise
 
     async def owner(self) -> Leases:
         """Whoever owns the instances, as soon as that is decided."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tickover.host.model import Lease
+from tickover.host.model import Lease, Place
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +22,7 @@ class Waiter:
     since_ns: int
     queue: WaitQueue = field(repr=False)  # where it waits now
     grant: asyncio.Future[Lease] = field(repr=False)
+    place: Place | None = None
 
 
 class WaitQueue:
@@ -29,12 +30,14 @@ class WaitQueue:
 
     def __init__(self) -> None:
         self._waiters: deque[Waiter] = deque()
+        self.has_places = False  # somebody waits for certain instances, or has while it was not empty
 
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def join(self, now_ns: int, request_id: str = "") -> Waiter:
-        waiter = Waiter(request_id, now_ns, self, asyncio.get_running_loop().create_future())
+    def join(self, now_ns: int, request_id: str = "", place: Place | None = None) -> Waiter:
+        waiter = Waiter(request_id, now_ns, self, asyncio.get_running_loop().create_future(), place)
+        self.has_places = place is not None or (self.has_places and bool(self._waiters))
         self._waiters.append(waiter)
         return waiter
 
@@ -51,6 +54,7 @@ class WaitQueue:
         """All who wait elsewhere wait here now, as if they always had."""
         for waiter in other._waiters:
             waiter.queue = self
+        self.has_places = self.has_places or other.has_places
         self._waiters = deque(sorted((*self._waiters, *other._waiters), key=lambda waiter: waiter.since_ns))
         other._waiters.clear()
 
