@@ -184,8 +184,7 @@ def test_an_engine_that_hangs_is_given_up_on_and_stops_nobody_else(docker_engine
         await runtime.open([])
         assert runtime.describe().startswith("docker: engine ")
         os.kill(docker_engine.pid, signal.SIGSTOP)
-        while not stands_still(docker_engine.pid):
-            await asyncio.sleep(0.01)
+        await until(lambda: stands_still(docker_engine.pid))
         try:
             beats = 0
             work = asyncio.ensure_future(runtime.collect(()))
