@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tickover.host.auth import AuthRuleError, auth_rule, check_caller
 from tickover.host.http import Head, HttpError
+from tickover.host.jwks import Fetched
 
 NOW = 1_000_000.0
 RSA = rsa.generate_private_key(65537, 2048)
@@ -30,11 +31,15 @@ KEYS = {"keys": [jwk(RSA, "RS256", "r"), jwk(EC, "ES256", "e"), jwk(ED, "EdDSA",
 CONFIG = {"jwks": KEYS, "tokenLookup": "header:Authorization:Bearer ,cookie:token,query:t"}
 
 
+def nothing(uri: str) -> tuple[Fetched, float]:
+    return Fetched(), 0.0
+
+
 def ask(
     config: dict[str, Any], *headers: tuple[bytes, bytes], target: str = "/v1/x", now: float = NOW
 ) -> Any:
     rule = auth_rule("jwt", json.dumps(config))
-    return check_caller(rule, Head("GET", target, headers), now)
+    return check_caller(rule, Head("GET", target, headers), now, nothing)
 
 
 def bearer(token: str) -> tuple[bytes, bytes]:
@@ -126,7 +131,7 @@ def test_lists_of_paths(lists: dict[str, Any], path: str, is_open: bool) -> None
         {"jwks": {"keys": [{**SHARED, "k": "c2hvcnQ"}]}},
         {"jwks": {"keys": [{**SHARED, "alg": "none"}]}},
         {"jwks": {"keys": [SHARED, SHARED]}},
-        {"jwksUri": "https://example.test/keys"},
+        {"jwksUri": "https://example.test/keys"},  # beside jwks
         {"tokenLookup": ""},
         {"tokenLookup": "form:t"},
         {"claimPassBy": "form:a:b"},
@@ -148,7 +153,7 @@ def test_basic_users() -> None:
     assert "p:1" not in repr(rule)
 
     def given(text: bytes) -> Any:
-        return check_caller(rule, Head("GET", "/", ((b"authorization", text),)), NOW)
+        return check_caller(rule, Head("GET", "/", ((b"authorization", text),)), NOW, nothing)
 
     assert given(b"Basic " + base64.b64encode(b"u:p:1")) == ()
     for wrong in (b"", b"Basic !", b"Basic " + base64.b64encode(b"u:p"), b"Bearer u:p:1"):

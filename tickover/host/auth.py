@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from tickover.errors import Exit, TickoverError
-from tickover.host.auth_jwt import JwtRule, JwtRuleError, jwt_rule
+from tickover.host.auth_jwt import JwtRule, JwtRuleError, Known, jwt_rule
 from tickover.host.http import Head, Headers, HttpError
+from tickover.host.jwks import KeysWanted
 
 SIGNATURE_SCHEME: Final = b"ACS3-HMAC-SHA256"
 
@@ -119,8 +120,11 @@ def domain_rule(auth_config: dict[str, Any] | None) -> AuthRule | None:
     return auth_rule(auth_config["authType"], auth_config.get("authInfo"))
 
 
-def check_caller(rule: AuthRule, head: Head, now_s: float) -> HttpError | Headers:
-    """The part of a rule that needs no body: why a call is refused, or what the function is told of it."""
+def check_caller(rule: AuthRule, head: Head, now_s: float, known: Known) -> HttpError | Headers | KeysWanted:
+    """The part of a rule that needs no body: why a call is refused, or what the function is told of it.
+
+    known: the key sets that were fetched so far.
+    """
     authorization = head.header(b"authorization")
     match rule.kind:
         case AuthKind.ANONYMOUS:
@@ -130,7 +134,7 @@ def check_caller(rule: AuthRule, head: Head, now_s: float) -> HttpError | Header
         case AuthKind.BASIC:
             return check_basic(rule, authorization) or ()
         case AuthKind.JWT:
-            return _jwt_of(rule).check(head, now_s)
+            return _jwt_of(rule).check(head, now_s, known)
         case AuthKind.FUNCTION:
             if (authorization or b"").startswith(SIGNATURE_SCHEME):
                 return ()

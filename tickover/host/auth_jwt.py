@@ -1,13 +1,15 @@
 """JSON Web Tokens of callers: where a token is looked for, which keys may have signed it, what of it is told.
 
-Owns: the rule of authType jwt. Promises: a check is a function of (rule, head, now); a key verifies its own
-algorithm only; a path whose meaning is not plain is never exempt. Never: fetches keys, shows a token.
+Owns: the rule of authType jwt. Promises: a check is a function of (rule, head, now, fetched keys); a key
+verifies its own algorithm only; a path whose meaning is not plain is never exempt. Never: fetches keys, shows
+a token.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
@@ -17,11 +19,10 @@ import jwt
 from jwt.types import Options
 
 from tickover.host.http import Head, Headers, HttpError
+from tickover.host.jwks import Fetched, Keys, KeySetError, KeysWanted, checked_uri, declared_keys, key_for
 
-ALGORITHMS: Final = frozenset(
-    {f"{family}{bits}" for family in ("RS", "PS", "ES", "HS") for bits in (256, 384, 512)} | {"EdDSA"}
-)
-MAX_KEYS: Final = 100
+Known = Callable[[str], tuple[Fetched, float]]  # what was fetched from a URL, and the time by its clock
+
 _POSITIONS: Final = ("header", "cookie", "query")
 # What says where a request ends, where it goes, or what ends at the next hop is not for claims to say.
 _FRAMING: Final = frozenset(
@@ -30,7 +31,6 @@ _FRAMING: Final = frozenset(
         *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
     }
 )
-_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 _NO_TIME_OF_ITS_OWN: Final[Options] = {
     "verify_exp": False,
     "verify_nbf": False,
@@ -70,10 +70,11 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class JwtRule:
-    """keys: by their kid, "" for the one without."""
+    """keys: those declared; with keys_uri they are fetched from there."""
 
-    keys: Mapping[str, jwt.PyJWK] = field(repr=False)
+    keys: Keys = field(repr=False)
     lookups: tuple[Lookup, ...]
+    keys_uri: str = ""
     claims: tuple[tuple[str, str], ...] = ()  # (claim, header)
     whitelist: tuple[str, ...] = ()
     blacklist: tuple[str, ...] = ()
@@ -86,84 +87,58 @@ class JwtRule:
             return is_plain and path == plain and _fits(self.whitelist, plain)
         return bool(self.blacklist) and is_plain and not _fits(self.blacklist, plain)
 
-    def check(self, head: Head, now_s: float) -> HttpError | Headers:
-        """Why a call is refused, or the headers that tell its claims."""
+    def check(self, head: Head, now_s: float, known: Known) -> HttpError | Headers | KeysWanted:
+        """Why a call is refused, the headers that tell its claims, or the keys that have to be asked for."""
         if self.is_exempt(head.path):
             return _told(self.claims, {})
         token = next((found for place in self.lookups if (found := place.find(head))), None)
         if token is None:
             return _refused("the request carries no JWT where this URL looks for one")
         try:
-            key = self._key(jwt.get_unverified_header(token))
-            if key is None:
-                return _refused("the JWT names a key that is not among the keys of this URL")
+            key = self._key(jwt.get_unverified_header(token).get("kid"), known)
+            if not isinstance(key, jwt.PyJWK):
+                return key
             claims = jwt.decode(token, key, algorithms=[key.algorithm_name], options=_NO_TIME_OF_ITS_OWN)
         except (jwt.InvalidTokenError, jwt.PyJWKError, ValueError, TypeError):
             return _refused("the JWT is not valid here")
         late = _late(claims, now_s)
         return _refused(late) if late else _told(self.claims, claims)
 
-    def _key(self, token_header: Mapping[str, Any]) -> jwt.PyJWK | None:
-        kid = token_header.get("kid")
-        if kid:
-            return self.keys.get(str(kid))
-        return self.keys.get("") or (next(iter(self.keys.values())) if len(self.keys) == 1 else None)
+    def _key(self, kid: Any, known: Known) -> jwt.PyJWK | HttpError | KeysWanted:
+        fetched, now_s = known(self.keys_uri) if self.keys_uri else (Fetched(self.keys), 0.0)
+        key = key_for(fetched.keys, kid)
+        if key is not None:
+            return key
+        if self.keys_uri and (kid or not fetched.keys) and fetched.may_ask(now_s):
+            return KeysWanted(self.keys_uri)
+        if self.keys_uri and not fetched.keys:
+            why = "the keys that check the JWTs of this URL could not be fetched; see host.log"
+            return HttpError(503, "ServiceUnavailable", why, math.ceil(fetched.ask_in(now_s)))
+        return _refused("the JWT names a key that is not among the keys of this URL")
 
 
 def jwt_rule(config: Mapping[str, Any]) -> JwtRule:
     """The rule of an authConfig, whose names may be written in any case. Raises JwtRuleError."""
     given = {name.lower(): value for name, value in config.items()}
-    if "jwksuri" in given or "jwks_uri" in given:
-        raise JwtRuleError("jwks by URL is not supported on this host; give the key set itself as jwks")
+    uri = given.get("jwksuri", given.get("jwks_uri"))
+    if uri is not None and given.get("jwks") is not None:
+        raise JwtRuleError("jwks and jwksUri exclude each other")
     white, black = _paths(given, "whitelist"), _paths(given, "blacklist")
     if white and black:
         raise JwtRuleError("whitelist and blacklist exclude each other")
+    try:
+        keys = declared_keys(given.get("jwks")) if uri is None else {}
+        keys_uri = "" if uri is None else checked_uri(uri)
+    except KeySetError as err:
+        raise JwtRuleError(str(err)) from err
     return JwtRule(
-        keys=_keys(given.get("jwks")),
+        keys=keys,
+        keys_uri=keys_uri,
         lookups=_lookups(given.get("tokenlookup")),
         claims=_claims(given.get("claimpassby")),
         whitelist=white,
         blacklist=black,
     )
-
-
-def _keys(jwks: Any) -> dict[str, jwt.PyJWK]:
-    if isinstance(jwks, str):
-        try:
-            jwks = json.loads(jwks)
-        except ValueError as err:
-            raise JwtRuleError("jwks is not JSON") from err
-    found = jwks.get("keys") if isinstance(jwks, dict) else None
-    if not isinstance(found, list) or not 1 <= len(found) <= MAX_KEYS:
-        raise JwtRuleError(f'jwks must be {{"keys": [...]}} with 1 to {MAX_KEYS} keys')
-    keys: dict[str, jwt.PyJWK] = {}
-    for index, raw in enumerate(found):
-        where = f"jwks.keys[{index}]"
-        if not isinstance(raw, dict):
-            raise JwtRuleError(f"{where} must be a JSON object")
-        kid = str(raw.get("kid") or "")
-        if kid in keys:
-            raise JwtRuleError(
-                f"{where}.kid is given twice" if kid else f"{where} is the second without a kid"
-            )
-        keys[kid] = _key(where, raw)
-    return keys
-
-
-def _key(where: str, raw: Mapping[str, Any]) -> jwt.PyJWK:
-    known = ", ".join(sorted(ALGORITHMS))
-    if raw.get("alg") and raw["alg"] not in ALGORITHMS:
-        raise JwtRuleError(f"{where}.alg must be one of {known}")
-    public = raw if raw.get("kty") == "oct" else {k: v for k, v in raw.items() if k not in _PRIVATE}
-    try:
-        key = jwt.PyJWK(dict(public))
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError) as err:
-        raise JwtRuleError(f"{where} is not a key that this host can use ({type(err).__name__})") from None
-    if key.algorithm_name not in ALGORITHMS:
-        raise JwtRuleError(f"{where}.alg must be one of {known}")
-    if weak := key.Algorithm.check_key_length(key.key):
-        raise JwtRuleError(f"{where}: {weak}")
-    return key
 
 
 def _lookups(text: Any) -> tuple[Lookup, ...]:

@@ -122,6 +122,7 @@ class Door:
             connection.abort()
         self.context.upstreams.close()
         self.context.deadlines.close()
+        self.context.key_sets.close()
         await asyncio.sleep(0)
 
     def now(self) -> float:

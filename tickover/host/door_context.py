@@ -14,6 +14,7 @@ from tickover.host.door_body import BodyStore
 from tickover.host.door_deadlines import Deadlines
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import Head, Response
+from tickover.host.jwks_fetch import KeySets
 from tickover.host.model import Leases
 from tickover.host.registry import ObjectRegistry
 from tickover.host.routes import RouteTable
@@ -64,4 +65,5 @@ class DoorContext:
     sessions: Callable[[], Awaitable[SessionDesk]]  # of whoever owns the instances. Raises HttpError
     bodies: BodyStore = field(default_factory=BodyStore)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    key_sets: KeySets = field(default_factory=KeySets)
     ended: Ended = unheard  # told once of each exchange, at its end

@@ -31,6 +31,7 @@ from tickover.host.http import (
     render,
     too_large,
 )
+from tickover.host.jwks import KeysWanted
 from tickover.host.logtail import mark_of
 from tickover.host.model import Lease
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
@@ -105,7 +106,10 @@ class Exchange:
                 self._fail(decision)
                 return
             case ToFunction():
-                checked = check_caller(decision.auth, self.head, time.time())
+                checked = check_caller(decision.auth, self.head, time.time(), self._context.key_sets.known)
+                if isinstance(checked, KeysWanted):
+                    self._spawn(self._start_with(checked))
+                    return
                 if isinstance(checked, HttpError):
                     self._fail(checked)
                     return
@@ -124,6 +128,10 @@ class Exchange:
         else:
             self._caller.set_reading(True)
             self._tell_to_continue()
+
+    async def _start_with(self, wanted: KeysWanted) -> None:
+        await self._context.key_sets.ask(wanted.uri)
+        self.start()
 
     def body(self, data: bytes) -> None:
         if self._done:

@@ -36,6 +36,7 @@ from tickover.host.folder import sign
 from tickover.host.handover import NOBODY, Former
 from tickover.host.hooks import Account
 from tickover.host.http import HttpError, Response
+from tickover.host.jwks_fetch import KeySets
 from tickover.host.metrics import Metrics
 from tickover.host.model import Lease, Pool
 from tickover.host.ports import Bound
@@ -161,6 +162,7 @@ class Host:
         self._keep_instances = False
         self._switch = Switch()
         self._upstreams = UpstreamPool()
+        self._key_sets = KeySets()
         self._reports = RequestReports(settings.directory / "access.log", settings.access_share)
         self._control: Control | None = None
         self._started_ns = time.time_ns()
@@ -308,6 +310,7 @@ class Host:
         self, store: Store, registry: ObjectRegistry, pool: HostPool, sessions: SessionDesk
     ) -> Core:
         self._reports.show(registry, pool.metrics)
+        pool.metrics.registry.register(self._key_sets.fetches)
         api = Api(
             ApiContext(
                 registry,
@@ -366,6 +369,7 @@ class Host:
             upstreams=self._upstreams,
             bodies=BodyStore(self._settings.directory),
             sessions=sessions,
+            key_sets=self._key_sets,
             ended=self._reports.ended,
         )
 
