@@ -58,7 +58,7 @@ async def doors(registry: ObjectRegistry, up: int) -> AsyncIterator[tuple[int, i
     plain, tls = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
     ports = plain.getsockname()[1], tls.getsockname()[1]
     await door.open(plain)
-    await door.accept_tls(tls, Certificates(lambda: registry).listening())
+    door.accept_tls(tls, Certificates(lambda: registry).choose)
     try:
         yield ports
     finally:
@@ -132,6 +132,80 @@ def test_lowest_version_is_by_domain(tmp_path: Path) -> None:
             assert version == "TLSv1.2"
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await get(port, "a.test", OWN, ssl.TLSVersion.TLSv1_2)
+
+    run(scenario)
+
+
+def test_highest_version_and_suites_are_by_domain(tmp_path: Path) -> None:
+    registry = registry_with(tmp_path)
+    suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+    only = {"minVersion": "TLSv1.2", "maxVersion": "TLSv1.2", "cipherSuites": [suite]}
+    declare(registry, "a.test", protocol="HTTPS", certConfig=OWN, tlsConfig=only)
+    declare(registry, "x.b.test", protocol="HTTPS", certConfig=WILD)
+
+    async def scenario() -> None:
+        async with instance(echo) as up, doors(registry, up) as (_, port):
+            assert (await get(port, "a.test", OWN))[2] == "TLSv1.2"  # by a caller that could do 1.3
+            assert (await get(port, "x.b.test", WILD))[2] == "TLSv1.3"
+            for cipher, is_served in (("AES256-GCM-SHA384", True), ("AES128-GCM-SHA256", False)):
+                context = ssl.create_default_context(cadata=OWN["certificate"])
+                context.set_ciphers(f"ECDHE-ECDSA-{cipher}")
+                try:
+                    _, writer = await asyncio.open_connection(
+                        "127.0.0.1", port, ssl=context, server_hostname="a.test"
+                    )
+                except (ssl.SSLError, ConnectionError):
+                    assert not is_served
+                    continue
+                assert is_served
+                writer.close()
+                await writer.wait_closed()
+
+    run(scenario)
+
+
+def test_a_first_message_in_pieces_is_waited_for(tmp_path: Path) -> None:
+    registry = registry_with(tmp_path)
+    declare(registry, "a.test", protocol="HTTPS", certConfig=OWN)
+
+    async def scenario() -> None:
+        async with instance(echo) as up, doors(registry, up) as (_, port):
+            coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+            context = ssl.create_default_context(cadata=OWN["certificate"])
+            tls = context.wrap_bio(coming, going, server_hostname="a.test")
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            hello = going.read()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for at in range(0, len(hello), 100):
+                writer.write(hello[at : at + 100])
+                await asyncio.sleep(0.001)
+            coming.write(await reader.read(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            assert tls.version() == "TLSv1.3"
+            writer.close()
+            await writer.wait_closed()
+
+    run(scenario)
+
+
+def test_who_speaks_no_tls_or_leaves_is_let_go(tmp_path: Path) -> None:
+    registry = registry_with(tmp_path)
+    declare(registry, "a.test", protocol="HTTPS", certConfig=OWN)
+
+    async def scenario() -> None:
+        async with instance(echo) as up, doors(registry, up) as (_, port):
+            for sent in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff\x01"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(sent)
+                writer.write_eof()
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+            assert (await get(port, "a.test", OWN))[0] == "HTTP/1.1 200 OK"
 
     run(scenario)
 

@@ -10,14 +10,13 @@ import asyncio
 import contextlib
 import os
 import socket
-import ssl
 from collections.abc import Callable
 
 import structlog
 
 from tickover.host.door_connection import ClientConnection
 from tickover.host.door_context import DoorContext
-from tickover.host.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS
+from tickover.host.tls_gate import Choose, TlsGate
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +31,7 @@ class Door:
         self.context = context
         self.is_closing = False
         self._server: asyncio.Server | None = None
-        self._tls_server: asyncio.Server | None = None
+        self._gates: list[TlsGate] = []  # the last one takes callers
         self._connections: set[ClientConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -50,26 +49,19 @@ class Door:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
 
-    async def accept_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+    def accept_tls(self, sock: socket.socket, choose: Choose) -> None:
         """Take newcomers who speak TLS; sock is ours from now on."""
-        loop = asyncio.get_running_loop()
-        self._tls_server = await loop.create_server(
-            lambda: ClientConnection(self, is_tls=True),
-            sock=sock,
-            backlog=1024,
-            ssl=context,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-        )
+        gate = TlsGate(sock, choose, lambda: ClientConnection(self, is_tls=True))
+        self._gates.append(gate)
+        gate.open()
 
     def pause(self) -> None:
         """Take no newcomers: they wait in the kernel, for whoever accepts from the socket next."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        if self._tls_server is not None:
-            self._tls_server.close()
-            self._tls_server = None
+        for gate in self._gates:
+            gate.close()
 
     async def adopt(self, descriptor: int) -> None:
         """Go on with a caller's connection that another process has detached."""
@@ -100,6 +92,8 @@ class Door:
         """Wait for the end of all connections, for so long; how many there are then."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                for gate in self._gates:
+                    await gate.settled()
                 while self._connections:
                     self._changed.clear()
                     await self._changed.wait()
@@ -120,6 +114,8 @@ class Door:
                 await asyncio.sleep(0.02)
         for connection in list(self._connections):
             connection.abort()
+        for gate in self._gates:
+            await gate.cut()
         self.context.upstreams.close()
         self.context.deadlines.close()
         self.context.key_sets.close()

@@ -25,7 +25,6 @@ from tickover.host.http import (
     check_head,
     origin_form,
 )
-from tickover.host.tls import is_too_old
 
 BODY_SLACK_SECONDS = 60.0  # so far may a body fall behind
 BODY_LEAST_RATE = 500.0  # bytes a second
@@ -92,8 +91,6 @@ class ClientConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.quiet_since = self._door.now()
         self._door.joined(self)
-        if self.is_tls and is_too_old(transport.get_extra_info("ssl_object")):
-            self.abort()
 
     def data_received(self, data: bytes) -> None:
         self._since += len(data)

@@ -186,7 +186,7 @@ class Host:
                 await self._control.confirm(inherited)
                 is_ours = True
             await self._door.open(self._bound.sock.dup())
-            await self._accept_tls()
+            self._accept_tls()
             facts = self._sign()
             log.info("ready", url=self.url, note=self._bound.note)
             if self._control is not None:
@@ -249,7 +249,7 @@ class Host:
             former = await self._core.pool.hand_over()
         except TickoverError:
             await self._door.accept(self._bound.sock.dup())
-            await self._accept_tls()
+            self._accept_tls()
             self._switch.decide(self._core.pool)
             raise
         await self._core.sessions.close()
@@ -261,7 +261,7 @@ class Host:
         self._core = await self._begin(former)
         self._door.context = self._context()
         await self._door.accept(self._bound.sock.dup())
-        await self._accept_tls()
+        self._accept_tls()
         self._sign()
         log.warning("the hand-over has failed; this host goes on")
 
@@ -300,9 +300,9 @@ class Host:
         self._settings = replace(self._settings, grace_seconds=0.0)
         self._stop.set()
 
-    async def _accept_tls(self) -> None:
+    def _accept_tls(self) -> None:
         if self._tls is not None:
-            await self._door.accept_tls(self._tls.sock.dup(), self._certificates.listening())
+            self._door.accept_tls(self._tls.sock.dup(), self._certificates.choose)
 
     # -- inside ----------------------------------------------------------------------------------------
 

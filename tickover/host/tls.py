@@ -1,4 +1,4 @@
-"""Certificates of custom domains, and the handshake that picks one of them.
+"""Certificates of custom domains, and which of them a caller gets.
 
 Owns: the TLS contexts made from declared domains. Promises: a caller gets the certificate of the domain that
 it names or no connection; a changed certificate counts from the next handshake on; a private key is in memory
@@ -15,14 +15,15 @@ from typing import Any, Final
 
 import structlog
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tickover.host.client_hello import Hello
 from tickover.host.registry import ObjectRegistry
 from tickover.host.store import Kind
+from tickover.host.tls_settings import TlsSettings, TlsSettingsError, tls_settings
 
 log = structlog.get_logger(__name__)
 
-HANDSHAKE_SECONDS: Final = 10.0
-SHUTDOWN_SECONDS: Final = 2.0  # for a caller to answer our goodbye
 _NEVER_ASKED: Final = b"\0"  # OpenSSL would ask the terminal for the passphrase of a key
 
 
@@ -37,7 +38,7 @@ class Site:
     name: str
     certificate: str
     private_key: str = field(repr=False)
-    min_version: str = "TLSv1.2"
+    settings: TlsSettings = field(default_factory=TlsSettings)
 
 
 def site_of(name: str, body: Mapping[str, Any]) -> Site | None:
@@ -47,12 +48,11 @@ def site_of(name: str, body: Mapping[str, Any]) -> Site | None:
     cert = body.get("certConfig") or {}
     if not cert.get("certificate") or not cert.get("privateKey"):
         raise CertificateError("certConfig: HTTPS needs a certificate and its privateKey")
-    settings = body.get("tlsConfig") or {}
-    if settings.get("cipherSuites"):
-        raise CertificateError("tlsConfig.cipherSuites: this host does not choose cipher suites by domain")
-    if (settings.get("maxVersion") or "TLSv1.3") != "TLSv1.3":
-        raise CertificateError("tlsConfig.maxVersion: this host always speaks up to TLSv1.3")
-    return Site(name, cert["certificate"], cert["privateKey"], settings.get("minVersion") or "TLSv1.2")
+    try:
+        settings = tls_settings(body.get("tlsConfig") or {})
+    except TlsSettingsError as err:
+        raise CertificateError(f"tlsConfig.{err}") from err
+    return Site(name, cert["certificate"], cert["privateKey"], settings)
 
 
 def check_site(name: str, body: Mapping[str, Any]) -> None:
@@ -64,14 +64,16 @@ def check_site(name: str, body: Mapping[str, Any]) -> None:
     if not any(_covers(known, name) for known in names):
         told = ", ".join(names[:5]) or "no name"
         raise CertificateError(f"certConfig.certificate: is for {told}, not for {name}")
+    if not site.settings.fits(is_rsa=_is_rsa(site.certificate)):
+        raise CertificateError("tlsConfig.cipherSuites: none of them is for the kind of key of certConfig")
     context_of(site)
 
 
 def context_of(site: Site) -> ssl.SSLContext:
     """The TLS context of a site. Raises CertificateError."""
-    context = _bare_context()
-    if site.min_version == "TLSv1.3":
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    site.settings.apply(context)
     memory = os.memfd_create("certificate", os.MFD_CLOEXEC)  # OpenSSL reads files only; this one has no name
     with os.fdopen(memory, "wb") as file:
         file.write(f"{site.private_key}\n{site.certificate}\n".encode())
@@ -84,22 +86,6 @@ def context_of(site: Site) -> ssl.SSLContext:
     return context
 
 
-def is_too_old(connection: ssl.SSLObject) -> bool:
-    """Whether a handshake that is over has settled on a version below the one its domain asks for.
-
-    OpenSSL settles the version before the name is read, and Python tells it only after the handshake.
-    """
-    wanted = connection.context.minimum_version
-    return wanted is ssl.TLSVersion.TLSv1_3 and connection.version() != "TLSv1.3"
-
-
-def _bare_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 class Certificates:
     """The contexts of the domains as they are declared now."""
 
@@ -108,22 +94,11 @@ class Certificates:
         self._seen: tuple[ObjectRegistry, int] | None = None
         self._sites: dict[str, tuple[Site, ssl.SSLContext]] = {}
 
-    def listening(self) -> ssl.SSLContext:
-        """The context of the listening socket, which asks `pick` at each handshake."""
-        context = _bare_context()
-        context.sni_callback = self.pick
-        return context
-
-    def pick(
-        self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
-    ) -> ssl.AlertDescription | None:
-        """Give a handshake the certificate of the domain that it names, or end it."""
+    def choose(self, hello: Hello) -> ssl.SSLContext | None:
+        """The context of the domain that a caller names."""
         self._refresh()
-        found = self._find((name or "").lower())
-        if found is None:
-            return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        connection.context = found[1]
-        return None
+        found = self._find(hello.server_name)
+        return found[1] if found is not None else None
 
     def _find(self, name: str) -> tuple[Site, ssl.SSLContext] | None:
         return self._sites.get(name) or self._sites.get("*." + name.partition(".")[2])
@@ -143,6 +118,11 @@ class Certificates:
             except CertificateError as err:
                 log.error("a domain is not served over TLS", domain=row.name, reason=str(err))
         self._sites, self._seen = sites, (registry, registry.generation)
+
+
+def _is_rsa(certificate: str) -> bool:
+    found = x509.load_pem_x509_certificates(certificate.encode())[0]
+    return isinstance(found.public_key(), rsa.RSAPublicKey)
 
 
 def _names_of(certificate: str) -> list[str]:
