@@ -49,18 +49,30 @@ class CertificateArgs:
 
 
 @dataclass(frozen=True, slots=True)
+class AcmeArgs:
+    """A certificate that a host gets and renews by itself, from the ACME server that it was started with.
+
+    challenge: http-01 (the host is reached at port 80) or tls-alpn-01 (at port 443). Not for the cloud.
+    """
+
+    challenge: str = "http-01"
+    min_version: str = "TLSv1.2"
+
+
+@dataclass(frozen=True, slots=True)
 class CustomDomainArgs:
     """path: ``/*`` for everything, or a prefix such as ``/v1/*``; routes: other paths, of any functions.
 
-    certificate: makes it HTTPS; protocol: ``HTTP,HTTPS`` for both. cors: FC's corsConfig. auth: FC's
-    authConfig, its authInfo as an object or as FC's text; without it the trigger's rule counts.
+    certificate: makes it HTTPS, one's own or by ACME; protocol: ``HTTP,HTTPS`` for both. cors: FC's
+    corsConfig. auth: FC's authConfig, its authInfo as an object or as FC's text; without it the trigger's
+    rule counts.
     """
 
     domain_name: str
     function: GpuFunction
     path: str = "/*"
     routes: tuple[RouteArgs, ...] = ()
-    certificate: CertificateArgs | None = None
+    certificate: CertificateArgs | AcmeArgs | None = None
     protocol: str = ""
     auth: Mapping[str, Any] | None = field(default=None, repr=False)
     cors: Mapping[str, Any] | None = None
@@ -84,14 +96,20 @@ def _auth(auth: Mapping[str, Any]) -> dict[str, Any]:
     return {**auth, "authInfo": json.dumps(info)} if isinstance(info, Mapping) else dict(auth)
 
 
-def _certificate(args: CertificateArgs) -> dict[str, Any]:
+def _certificate(args: CertificateArgs | AcmeArgs) -> dict[str, Any]:
+    tls = {"minVersion": args.min_version, "maxVersion": "TLSv1.3"}
+    if isinstance(args, AcmeArgs):
+        return {
+            "cert_config": {"certName": "acme", "certificate": f"acme://{args.challenge}"},
+            "tls_config": tls,
+        }
     return {
         "cert_config": {
             "certName": args.name,
             "certificate": args.certificate,
             "privateKey": pulumi.Output.secret(args.private_key),
         },
-        "tls_config": {"minVersion": args.min_version, "maxVersion": "TLSv1.3"},
+        "tls_config": tls,
     }
 
 

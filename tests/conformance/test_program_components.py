@@ -213,3 +213,18 @@ pulumi.export("url", service.url)
     assert "/data/big" in function["customContainerConfig"]["command"]
     assert ran.one("tickover:fc:ProvisionConfig")["inputs"]["defaultTarget"] == 2
     assert ran.outputs == {"url": "http://big.example.com"}
+
+
+def test_a_domain_with_a_certificate_by_acme() -> None:
+    ran = run(
+        HEAD
+        + """
+from components.domain import AcmeArgs, CustomDomain, CustomDomainArgs
+f = GpuFunction("f", GpuFunctionArgs(image=image, cpu=1, memory_gb=1))
+CustomDomain("d", CustomDomainArgs("chat.example.com", f, certificate=AcmeArgs("tls-alpn-01")))
+"""
+    )
+    assert ran.error is None
+    inputs = ran.one("tickover:fc:CustomDomain")["inputs"]
+    assert inputs["protocol"] == "HTTPS"
+    assert inputs["certConfig"] == {"certName": "acme", "certificate": "acme://tls-alpn-01"}

@@ -66,7 +66,7 @@ def test_a_key_that_is_not_known_is_asked_for_once_by_all_who_wait() -> None:
     async def scenario() -> None:
         server = Server()
         assert server.check(FIRST, "a") == KeysWanted(URI)
-        await asyncio.gather(*(server.sets.ask(URI) for _ in range(20)))
+        await asyncio.gather(*(server.sets.ask(URI, lambda: None) for _ in range(20)))
         assert (server.asked, server.count("fetched")) == (1, 1)
         assert server.check(FIRST, "a") == server.check(FIRST, None) == ()
 
@@ -76,7 +76,7 @@ def test_a_key_that_is_not_known_is_asked_for_once_by_all_who_wait() -> None:
 def test_unknown_kids_cause_one_fetch_a_minute() -> None:
     async def scenario() -> None:
         server = Server()
-        await server.sets.ask(URI)
+        await server.sets.ask(URI, lambda: None)
         server.now += 59
         refusal = server.check(NEXT, "b")
         assert isinstance(refusal, HttpError)
@@ -84,7 +84,7 @@ def test_unknown_kids_cause_one_fetch_a_minute() -> None:
         server.now += 1
         assert server.check(NEXT, "b") == KeysWanted(URI)
         server.answer = document(jwk(NEXT, "b"))
-        await server.sets.ask(URI)
+        await server.sets.ask(URI, lambda: None)
         assert server.check(NEXT, "b") == ()
         assert isinstance(server.check(FIRST, "a"), HttpError)  # withdrawn
 
@@ -94,7 +94,7 @@ def test_unknown_kids_cause_one_fetch_a_minute() -> None:
 def test_an_old_set_is_renewed_on_the_side_and_serves_on_if_that_fails() -> None:
     async def scenario() -> None:
         server = Server()
-        await server.sets.ask(URI)
+        await server.sets.ask(URI, lambda: None)
         server.answer = KeySetError("it answered 500")
         server.now += 600
         assert server.check(FIRST, "a") == ()
@@ -116,7 +116,7 @@ def test_without_any_key_the_answer_says_when_to_come_back() -> None:
     async def scenario() -> None:
         server = Server()
         server.answer = KeySetError("it answered 500")
-        await server.sets.ask(URI)
+        await server.sets.ask(URI, lambda: None)
         server.now += 3
         refusal = server.check(FIRST, "a")
         assert isinstance(refusal, HttpError)

@@ -6,7 +6,8 @@ instance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,23 @@ def status(session: Session, *, as_json: bool) -> int:
         ),
         *(f"    driver {note}" for _, note in sorted((more.get("runtimes") or {}).items())),
         *(f"    {line}" for line in more.get("gpus") or ()),
+        *(f"    {_certificate(one)}" for one in more.get("certificates") or ()),
     )
     return int(Exit.OK)
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _certificate(one: Mapping[str, Any]) -> str:
+    """A domain's certificate by ACME in a line."""
+    name = f"certificate of {one['domain']}"
+    expires, again = one["expires_s"], _moment(one["next_order_s"])
+    has = "none yet" if expires is None else f"until {_moment(expires)}"
+    if one["problem"]:
+        return f"{name}: {has}; the last order failed: {one['problem']} (again at {again})"
+    return f"{name}: {has}" + ("" if expires is None else f", renewed at {again}")
 
 
 def run(

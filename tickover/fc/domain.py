@@ -34,6 +34,8 @@ CIPHER_SUITES: Final = (
     *("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305"),
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
 )
+ACME: Final = "acme://"
+CHALLENGES: Final = ("http-01", "tls-alpn-01")
 _LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 TlsVersion = Annotated[str | None, Choice(*TLS_VERSIONS)]
 RoutePath = Annotated[
@@ -83,15 +85,36 @@ class RouteConfig(FcModel):
     rules = (_distinct_paths,)
 
 
+def _key_of_its_own(wire: Wire) -> Iterator[tuple[str, str]]:
+    has_key = "privateKey" in wire
+    if str(wire.get("certificate", "")).startswith(ACME):
+        if has_key:
+            yield "privateKey", f"is not used with a certificate by {ACME}"
+    elif not has_key:
+        yield "privateKey", "is required"
+
+
 class CertConfig(FcModel):
+    """certificate: PEM, or ``acme://`` and a challenge for one that tickover's host gets by itself; FC has
+    nothing like that."""
+
     cert_name: Annotated[str, Text(1, 128)]
     certificate: Annotated[
         str,
-        Text(1, 20480, r"(?s).*-----BEGIN CERTIFICATE-----.*", "be a certificate in PEM form", show=False),
+        Text(
+            1,
+            20480,
+            rf"(?s).*-----BEGIN CERTIFICATE-----.*|{ACME}({'|'.join(CHALLENGES)})",
+            f"be a certificate in PEM form, or on a host {' or '.join(ACME + c for c in CHALLENGES)}",
+            show=False,
+        ),
     ]
     private_key: Annotated[
-        str, Text(1, 4096, r"(?s).*-----BEGIN .*PRIVATE KEY-----.*", "be a key in PEM form", show=False)
-    ] = Field(repr=False)
+        str | None,
+        Text(1, 4096, r"(?s).*-----BEGIN .*PRIVATE KEY-----.*", "be a key in PEM form", show=False),
+    ] = Field(default=None, repr=False)
+
+    rules = (_key_of_its_own,)
 
 
 def _ordered_versions(wire: Wire) -> Iterator[tuple[str, str]]:

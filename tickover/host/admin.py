@@ -45,6 +45,7 @@ class AdminContext:
     runtimes: Callable[[], Mapping[str, str]]
     gpus: Callable[[], Sequence[str]]
     metrics: Callable[[], bytes]
+    certificates: Callable[[], Sequence[Mapping[str, Any]]]  # by ACME
     former: Callable[[], Sequence[Mapping[str, Any]]]  # hosts before this one that finish their requests
     stop_seconds: Callable[[], float]
     shutdown: Callable[[bool], None]  # keep instances?
@@ -96,6 +97,7 @@ class Admin:
                 "instances": len(live),
                 "runtimes": dict(context.runtimes()),
                 "gpus": list(context.gpus()),
+                "certificates": list(context.certificates()),
                 "former_hosts": list(context.former()),
             }
         )

@@ -49,6 +49,7 @@ class ApiContext:
     now_ns: Callable[[], int]
     changed: Callable[[], None]  # something declared has changed
     sessions: SessionDesk
+    has_acme: bool = False  # an ACME server to ask for certificates
 
     def arn(self, function_name: str, qualifier: str = "") -> str:
         who = self.credentials

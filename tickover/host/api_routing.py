@@ -11,6 +11,7 @@ from typing import Any
 
 from tickover.fc.domain import CustomDomain
 from tickover.fc.trigger import Trigger
+from tickover.host.acme_plan import refusal as acme_refusal
 from tickover.host.api_context import ApiContext, Call, invalid, not_supported, page, times
 from tickover.host.api_functions import NO_CONTENT, checked, listed
 from tickover.host.auth import AuthRuleError, domain_rule, trigger_rule
@@ -119,6 +120,8 @@ def domain_out(context: ApiContext, row: Row) -> dict[str, Any]:
 
 def _checked_domain(context: ApiContext, name: str, wire: Mapping[str, Any]) -> dict[str, Any]:
     body = checked(CustomDomain, {**wire, "domainName": name})
+    if why := acme_refusal(name, body, is_set_up=context.has_acme):
+        raise invalid(why)
     try:
         check_site(name, body)
     except CertificateError as err:
@@ -150,6 +153,7 @@ async def create_domain(context: ApiContext, call: Call) -> Response:
     now = context.now_ns()
     row = Row(Kind.DOMAIN, "", name, body, {}, now, now)
     context.registry.put(row)
+    context.changed()
     return json_response(domain_out(context, row))
 
 
@@ -170,6 +174,7 @@ async def update_domain(context: ApiContext, call: Call) -> Response:
     body = _checked_domain(context, old.name, {**old.body, **given})
     row = Row(Kind.DOMAIN, "", old.name, body, {}, old.created_ns, context.now_ns())
     context.registry.put(row)
+    context.changed()
     return json_response(domain_out(context, row))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tickover.host.access import Ended, unheard
+from tickover.host.acme_challenges import Challenges
 from tickover.host.auth import Credentials
 from tickover.host.door_body import BodyStore
 from tickover.host.door_deadlines import Deadlines
@@ -65,5 +66,6 @@ class DoorContext:
     sessions: Callable[[], Awaitable[SessionDesk]]  # of whoever owns the instances. Raises HttpError
     bodies: BodyStore = field(default_factory=BodyStore)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    challenges: Challenges = field(default_factory=Challenges)
     key_sets: KeySets = field(default_factory=KeySets)
     ended: Ended = unheard  # told once of each exchange, at its end

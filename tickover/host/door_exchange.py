@@ -92,6 +92,10 @@ class Exchange:
         if self._error is not None:
             self._fail(self._error)
             return
+        proof = self._context.challenges.answer(self.head)
+        if proof is not None:
+            self._answer(proof)
+            return
         routes = self._context.routes()
         cors = routes.cors(self.head)
         if cors is not None:
@@ -108,7 +112,7 @@ class Exchange:
             case ToFunction():
                 checked = check_caller(decision.auth, self.head, time.time(), self._context.key_sets.known)
                 if isinstance(checked, KeysWanted):
-                    self._spawn(self._start_with(checked))
+                    self._spawn(self._context.key_sets.ask(checked.uri, self.start))
                     return
                 if isinstance(checked, HttpError):
                     self._fail(checked)
@@ -128,10 +132,6 @@ class Exchange:
         else:
             self._caller.set_reading(True)
             self._tell_to_continue()
-
-    async def _start_with(self, wanted: KeysWanted) -> None:
-        await self._context.key_sets.ask(wanted.uri)
-        self.start()
 
     def body(self, data: bytes) -> None:
         if self._done:

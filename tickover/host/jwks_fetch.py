@@ -76,9 +76,10 @@ class KeySets:
             self._begin(uri)
         return found, now
 
-    async def ask(self, uri: str) -> None:
+    async def ask(self, uri: str, then: Callable[[], None]) -> None:
         """Wait for a fetch: the one under way, or a new one. A failure is logged and counted, not raised."""
         await asyncio.shield(self._begin(uri))
+        then()
 
     def close(self) -> None:
         """Give up what is under way."""

@@ -21,6 +21,9 @@ import structlog
 
 from tickover.errors import TickoverError
 from tickover.host.access import sample_share
+from tickover.host.acme_challenges import Challenges
+from tickover.host.acme_desk import CertificateDesk
+from tickover.host.acme_plan import acme_settings
 from tickover.host.admin import Admin, AdminContext
 from tickover.host.api import Api
 from tickover.host.api_context import ApiContext, wire_time
@@ -157,7 +160,13 @@ class Host:
         self._lock = lock
         self._inherited = inherited
         self._tls = tls
-        self._certificates = Certificates(lambda: self._core.registry)
+        self._challenges = Challenges()
+        self._issuing = CertificateDesk(
+            acme_settings(os.environ), settings.directory, self._challenges, lambda: self._core.registry
+        )
+        self._certificates = Certificates(
+            lambda: self._core.registry, self._issuing, self._challenges.context
+        )
         self._stop = asyncio.Event()
         self._keep_instances = False
         self._switch = Switch()
@@ -187,6 +196,7 @@ class Host:
                 is_ours = True
             await self._door.open(self._bound.sock.dup())
             self._accept_tls()
+            self._issuing.start()
             facts = self._sign()
             log.info("ready", url=self.url, note=self._bound.note)
             if self._control is not None:
@@ -206,6 +216,7 @@ class Host:
             self._control.shut()
         if is_ours:
             (self._settings.directory / "host.json").unlink(missing_ok=True)
+        await self._issuing.close()
         await self._door.close(self._settings.grace_seconds)
         await self._reports.close()
         if self._control is not None:
@@ -252,6 +263,7 @@ class Host:
             self._accept_tls()
             self._switch.decide(self._core.pool)
             raise
+        await self._issuing.close()
         await self._core.sessions.close()
         self._core.store.close()
         return former
@@ -262,6 +274,7 @@ class Host:
         self._door.context = self._context()
         await self._door.accept(self._bound.sock.dup())
         self._accept_tls()
+        self._issuing.start()
         self._sign()
         log.warning("the hand-over has failed; this host goes on")
 
@@ -310,7 +323,13 @@ class Host:
         self, store: Store, registry: ObjectRegistry, pool: HostPool, sessions: SessionDesk
     ) -> Core:
         self._reports.show(registry, pool.metrics)
-        pool.metrics.registry.register(self._key_sets.fetches)
+        for counted in (self._key_sets.fetches, self._issuing.orders, self._issuing.expiry):
+            pool.metrics.registry.register(counted)
+
+        def changed() -> None:
+            pool.notify()
+            self._issuing.wake()
+
         api = Api(
             ApiContext(
                 registry,
@@ -319,8 +338,9 @@ class Host:
                 self._settings.nas_roots(),
                 lambda: self.url,
                 time.time_ns,
-                pool.notify,
+                changed,
                 sessions,
+                has_acme=self._issuing.settings is not None,
             )
         )
         admin = Admin(
@@ -336,6 +356,7 @@ class Host:
                 metrics=pool.metrics.page,
                 stop_seconds=lambda: pool.stop_seconds() + self._settings.grace_seconds,
                 gpus=pool.gpus,
+                certificates=self._issuing.report,
                 former=lambda: self._control.former_hosts() if self._control else [],
                 shutdown=self.request_stop,
             )
@@ -369,6 +390,7 @@ class Host:
             upstreams=self._upstreams,
             bodies=BodyStore(self._settings.directory),
             sessions=sessions,
+            challenges=self._challenges,
             key_sets=self._key_sets,
             ended=self._reports.ended,
         )

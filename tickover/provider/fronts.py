@@ -6,9 +6,12 @@ Owns: those two handlers. Promises: tokens and private keys stay secret. Never: 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
-from tickover.engine.values import UNKNOWN, PropertyMap, Secret
-from tickover.fc.domain import CustomDomain
+from tickover.engine.provider import CheckFailure
+from tickover.engine.values import UNKNOWN, PropertyMap, Secret, reveal
+from tickover.fc.domain import ACME, CustomDomain
 from tickover.fc.trigger import Trigger
 from tickover.provider import shape
 from tickover.provider.handler import Handler
@@ -71,3 +74,13 @@ class CustomDomainHandler(Handler):
     get_operation = "get_custom_domain"
     update_operation = "update_custom_domain"
     delete_operation = "delete_custom_domain"
+
+    def only_on_host(self, known: Mapping[str, Any]) -> tuple[CheckFailure, ...]:
+        config = reveal(known.get("certConfig"))
+        if not isinstance(config, Mapping) or not str(config.get("certificate", "")).startswith(ACME):
+            return ()
+        message = (
+            f"certConfig.certificate {ACME}… is for a host only: Function Compute gets no certificates by "
+            "itself. Give the certificate and its privateKey, or use target host."
+        )
+        return (CheckFailure("certConfig.certificate", message),)

@@ -103,6 +103,10 @@ class Handler:
         """Rules that the model cannot hold."""
         return ()
 
+    def only_on_host(self, known: Mapping[str, Any]) -> tuple[CheckFailure, ...]:
+        """What a host of tickover serves and the cloud does not."""
+        return ()
+
     def diff(self, request: DiffRequest) -> DiffResult:
         """What differs between the old and the new inputs, and whether it can be changed in place."""
         names = set(self.input_names)

@@ -38,6 +38,7 @@ from tickover.engine.values import PropertyMap, contains_unknown, reveal
 from tickover.errors import Exit, TickoverError
 from tickover.fc.client import Connection, FcClient, Unreachable
 from tickover.fc.errors import FcError
+from tickover.provider import shape
 from tickover.provider.config import check_config, resolve
 from tickover.provider.faults import explain
 from tickover.provider.fronts import CustomDomainHandler, TriggerHandler
@@ -152,6 +153,9 @@ class TickoverProvider(Local):
     async def check(self, request: CheckRequest) -> CheckResult:
         handler = _handler(request.urn)
         result = handler.check(request)
+        if reveal(self._inputs).get("target") == "cloud":
+            known, _ = shape.known_part(result.inputs)
+            result = CheckResult(result.inputs, (*result.failures, *handler.only_on_host(known)))
         id = handler.id_of(result.inputs)
         if not id:
             return result
