@@ -106,7 +106,9 @@ class BenchHost:
         end = time.monotonic() + START_SECONDS
         while (holder := host_holder(self.home)) not in (self.pid, None):
             if time.monotonic() > end:
-                sys.exit(f"process {holder} holds the folder; it is neither the former host nor its successor")
+                sys.exit(
+                    f"process {holder} holds the folder; it is neither the former host nor its successor"
+                )
             time.sleep(0.01)
         if holder is None:
             self._succeeded_by(process)
