@@ -2,8 +2,8 @@
 
 A host of its own, functions with short lingers behind aliases, open-loop requests in bursts (half of them
 streamed, each with an id of its own), and meanwhile deploys, upgrades of the host, `kill -9` of the host, of
-successors that take over, and of instances. The servers write down every id they get. Prints one JSON object as its last line. Ends what it has started;
-bounded in time. Counts are reported, never asserted: tests/e2e does that.
+successors that take over, and of instances. The servers write down every id they get. Prints one JSON object
+as its last line. Ends what it has started; bounded in time. Counts are reported, never asserted: tests do.
 """
 
 from __future__ import annotations

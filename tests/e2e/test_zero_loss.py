@@ -1,4 +1,4 @@
-"""A small run of the loss bench: wakes, a deploy, an upgrade, and kills of the host, a successor and an instance."""
+"""A small run of the loss bench: wakes, a deploy, an upgrade, and kills of host, successor, instance."""
 
 from __future__ import annotations
 
