@@ -167,6 +167,8 @@ def test_what_is_kept(tmp_path: Path) -> None:
     assert AcmeStore(tmp_path, URL + "2").certificate("a.test") is None
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    folders = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
     assert "KEY" not in repr(again.account())
     assert "PRIVATE" not in repr(issued)
     for path in files:
