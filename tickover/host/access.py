@@ -56,6 +56,7 @@ class Trace:
     ended_wall_ns: int = 0
     end: End = End.COMPLETE
     reason: str = ""
+    protocol: str = "1.1"  # the version of HTTP
 
     def granted(self, lease: Lease) -> None:
         """It has got an instance; a second one adds its wait."""
@@ -96,6 +97,7 @@ def line(trace: Trace) -> str:
             "host": trace.host[:_HOST_LENGTH],
             "method": trace.method,
             "path": trace.path[:_PATH_LENGTH],
+            "protocol": f"HTTP/{trace.protocol}",
             "function": trace.function_name,
             "qualifier": trace.qualifier,
             "version": trace.version_id,
