@@ -24,7 +24,7 @@ from hyperframe.frame import (
 from tests.support.h2_peer import Peer, connect
 from tests.support.host_edge_fakes import FakePool, ask, echo, instance, open_door, registry_with, run, until
 from tickover.host import door, door_connection, door_h2
-from tickover.host.h2_engine import STREAMS
+from tickover.host.h2_engine import STREAMS, TABLE_BYTES, Engine
 from tickover.host.h2_patience import MOST
 
 GET = b"GET /fn/chat-dev/x HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -280,6 +280,14 @@ def test_a_list_of_headers_that_unpacks_to_megabytes_is_cut(tmp_path: Path) -> N
             assert peer.goaways[0][1] == ErrorCodes.ENHANCE_YOUR_CALM
 
     run(scenario)
+
+
+def test_a_caller_cannot_make_the_hosts_table_of_fields_grow():
+    engine = Engine()
+    engine.receive_data(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    for allowed, kept in ((2**32 - 1, TABLE_BYTES), (100, 100), (2**31, TABLE_BYTES)):
+        engine.receive_data(SettingsFrame(0, {1: allowed}).serialize())
+        assert engine.encoder.header_table_size == kept
 
 
 @pytest.fixture

@@ -254,8 +254,10 @@ class H2Connection(asyncio.Protocol):
     def _reset_late(self, number: int) -> None:
         """A body goes on after its answer: nobody wants the rest."""
         self._ending.pop(number, None)
-        self._engine.reset_stream(number, ErrorCodes.NO_ERROR)
-        self._flush_soon()
+        if not self._is_dead:
+            self._engine.reset_stream(number, ErrorCodes.NO_ERROR)
+            self._flush()
+            self._close_if_done()
 
     # -- frames out ------------------------------------------------------------------------------------
 
@@ -365,7 +367,8 @@ class H2Connection(asyncio.Protocol):
             self._transport.write(GoAwayFrame(0, last_stream_id=last_stream).serialize())
 
     def _close_if_done(self) -> None:
-        if self._last_stream != _LAST_STREAM and not self._streams and not self._is_dead:
+        is_open = self._streams or self._ending or self._last_stream == _LAST_STREAM
+        if not is_open and not self._is_dead:
             self._is_dead = True
             if self._transport is not None:
                 self._transport.close()
@@ -403,6 +406,7 @@ class H2Connection(asyncio.Protocol):
             where.pop(stream.number, None)
         if not self._streams:
             self.quiet_since = self._door.now()
+            self._door.rested(self)
             if not self._is_batching:
                 self._close_if_done()
 

@@ -7,12 +7,13 @@ can be finished; one stream too many can be refused by itself. Never: I/O.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, Event
 from h2.settings import SettingCodes, Settings
+from hpack import Encoder
 from hyperframe.frame import Frame, GoAwayFrame
 
 from tickover.host.http import MAX_HEAD_BYTES
@@ -21,7 +22,29 @@ logging.getLogger("hpack").setLevel(logging.WARNING)  # below that it tells ever
 
 STREAMS: Final = 128  # of one connection at once
 STREAM_WINDOW_BYTES: Final = 256 * 1024
+TABLE_BYTES: Final = 4096  # of header fields that the host may name again by number
 WINDOW_BYTES: Final = 1024 * 1024  # given back as bytes arrive: the streams' own bound what stays here
+
+
+class _Encoder(Encoder):
+    """Says header fields as they are: packing their letters costs more time than it saves bytes.
+
+    Its table stays small whatever the caller allows: it is searched, and held, for each connection.
+    """
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        return super().encode(headers, huffman)
+
+    @property
+    def header_table_size(self) -> int:
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        size = min(value, TABLE_BYTES)
+        if size != self.header_table.maxsize:
+            self.header_table.maxsize = size
+            self.table_size_changes.append(size)
 
 
 class Engine(H2Connection):
@@ -41,6 +64,7 @@ class Engine(H2Connection):
                 normalize_outbound_headers=False,
             )
         )
+        self.encoder = _Encoder()
         self.local_settings = _settings(STREAMS)
         self.initiate_connection()
         # One stream too many is refused by itself; the library would end the connection.
