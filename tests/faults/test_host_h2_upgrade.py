@@ -1,4 +1,4 @@
-"""A host is replaced while a caller of HTTP/2 has a stream open: it ends whole, what is new goes elsewhere."""
+"""A host is replaced while a caller of HTTP/2 has a stream open: it ends whole, newcomers go on."""
 
 from __future__ import annotations
 
