@@ -23,6 +23,7 @@ from tests.support.host_edge_fakes import (
     registry_with,
     run,
 )
+from tickover.host.access import Ended, unheard
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext
 from tickover.host.door_upstream import UpstreamPool
@@ -40,7 +41,7 @@ def declare(registry: ObjectRegistry, name: str, **domain: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def doors(registry: ObjectRegistry, up: int) -> AsyncIterator[tuple[int, int]]:
+async def doors(registry: ObjectRegistry, up: int, ended: Ended = unheard) -> AsyncIterator[tuple[int, int]]:
     """A front door's port, and its port for TLS."""
     door = Door(
         DoorContext(
@@ -53,6 +54,7 @@ async def doors(registry: ObjectRegistry, up: int) -> AsyncIterator[tuple[int, i
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
             sessions=None,  # type: ignore[arg-type]
+            ended=ended,
         )
     )
     plain, tls = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))

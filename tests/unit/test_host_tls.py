@@ -86,5 +86,14 @@ def test_suites_of_1_3_alone_leave_1_2_out() -> None:
     assert tls_settings({"cipherSuites": ["TLS_AES_128_GCM_SHA256"]}).lowest is ssl.TLSVersion.TLSv1_3
 
 
+def test_http_2_is_offered_only_with_suites_that_it_takes() -> None:
+    good, bad = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"
+    assert [tls_settings({"cipherSuites": c}).takes_h2 for c in ([], [good], [good, bad])] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_a_site_hides_its_key() -> None:
     assert "PRIVATE" not in repr(site_of("a.test", body()))

@@ -58,6 +58,7 @@ class Trace:
     ended_wall_ns: int = 0
     end: End = End.COMPLETE
     reason: str = ""
+    protocol: str = "1.1"  # the version of HTTP
 
     def granted(self, lease: Lease) -> None:
         """It has got an instance; a second one adds its wait."""
@@ -99,7 +100,8 @@ def line(trace: Trace) -> str:
     return (
         f'{{"time": "{wall(trace.ended_wall_ns - total_ns)}", "request_id": "{trace.request_id}", '
         f'"host": {_quoted(trace.host[:_HOST_LENGTH])}, "method": {_quoted(trace.method)}, '
-        f'"path": {_quoted(trace.path[:_PATH_LENGTH])}, "function": {_quoted(trace.function_name)}, '
+        f'"path": {_quoted(trace.path[:_PATH_LENGTH])}, "protocol": "HTTP/{trace.protocol}", '
+        f'"function": {_quoted(trace.function_name)}, '
         f'"qualifier": {_quoted(trace.qualifier)}, "version": {_quoted(trace.version_id)}, '
         f'"instance": {_quoted(trace.instance_id)}, "status": {trace.status}, '
         f'"error_type": {_quoted(trace.error_type)}, "bytes_in": {trace.bytes_in}, '

@@ -16,6 +16,8 @@ import structlog
 
 from tickover.host.door_connection import ClientConnection
 from tickover.host.door_context import DoorContext
+from tickover.host.door_h2 import H2Connection
+from tickover.host.door_home import Visitor
 from tickover.host.tls_gate import Choose, TlsGate
 
 log = structlog.get_logger(__name__)
@@ -32,7 +34,7 @@ class Door:
         self.is_closing = False
         self._server: asyncio.Server | None = None
         self._gates: list[TlsGate] = []  # the last one takes callers
-        self._connections: set[ClientConnection] = set()
+        self._connections: set[Visitor] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pass_on: Callable[[int], bool] | None = None
@@ -79,13 +81,14 @@ class Door:
         for connection in list(self._connections):
             self.rested(connection)
 
-    def rested(self, connection: ClientConnection) -> None:
+    def rested(self, connection: Visitor) -> None:
         """A connection whose answers are complete."""
-        if self._pass_on is not None and connection.is_tls:
-            connection.close_if_quiet(self.now())
+        if self._pass_on is None:
             return
-        descriptor = connection.detach() if self._pass_on is not None else None
-        if descriptor is not None and self._pass_on is not None and not self._pass_on(descriptor):
+        descriptor = connection.detach()
+        if descriptor is None:
+            connection.retire()
+        elif not self._pass_on(descriptor):
             os.close(descriptor)  # nobody is there: as any server closes a connection that is not used
 
     async def finish(self, seconds: float) -> int:
@@ -105,6 +108,8 @@ class Door:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self.pause()
+        for connection in list(self._connections):
+            connection.retire()
         now = self.now()
         deadline = now + grace_seconds
         while self._connections and self.now() < deadline:
@@ -124,12 +129,21 @@ class Door:
     def now(self) -> float:
         return self._loop.time() if self._loop is not None else 0.0
 
-    def joined(self, connection: ClientConnection) -> None:
+    def joined(self, connection: Visitor) -> None:
         self._connections.add(connection)
 
-    def left(self, connection: ClientConnection) -> None:
+    def left(self, connection: Visitor) -> None:
         self._connections.discard(connection)
         self._changed.set()
+
+    def take_h2(self, transport: asyncio.Transport, data: bytes, *, is_tls: bool) -> asyncio.Protocol:
+        """Go on in HTTP/2 on a connection; data: what the caller has sent on it so far."""
+        connection = H2Connection(self, is_tls=is_tls)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        if data:
+            connection.data_received(data)
+        return connection
 
     def _sweep(self) -> None:
         before = self.now() - HEAD_SECONDS

@@ -11,12 +11,12 @@ import asyncio
 import os
 import socket
 from collections import deque
-from typing import Protocol, cast
+from typing import Final, cast
 
 import httptools
 
-from tickover.host.door_context import DoorContext
 from tickover.host.door_exchange import Exchange
+from tickover.host.door_home import Home
 from tickover.host.http import (
     MAX_HEAD_BYTES,
     MAX_HEADER_BYTES,
@@ -32,23 +32,11 @@ LINGER_SECONDS = 1.0  # after a refusal in the middle of a body: let the caller 
 WRITE_HIGH_BYTES = 256 * 1024
 PIPELINE_DEPTH = 8
 SLICE_BYTES = 8 * 1024  # so much is looked at before it is seen how many requests are in it
+_H2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _NO_HEAD = Head("GET", "/", ())
 _SLOW_BODY = HttpError(408, "InvalidArgument", "the request body arrives too slowly")
 _LARGE_HEAD = HttpError(431, "InvalidArgument", "the request head is too large")
 _NO_BODY_IN_SIGHT = HttpError(400, "InvalidArgument", "the request body has too much around its chunks")
-
-
-class Home(Protocol):
-    """The door that a connection came through."""
-
-    @property
-    def context(self) -> DoorContext: ...
-    @property
-    def is_closing(self) -> bool: ...
-    def now(self) -> float: ...
-    def joined(self, connection: ClientConnection) -> None: ...
-    def left(self, connection: ClientConnection) -> None: ...
-    def rested(self, connection: ClientConnection) -> None: ...
 
 
 def slack_after(slack: float, seconds: float, received: int) -> float:
@@ -63,6 +51,7 @@ class ClientConnection(asyncio.Protocol):
         self._door = door
         self.is_tls = is_tls
         self._transport: asyncio.Transport | None = None
+        self._h2: asyncio.Protocol | None = None  # who has taken the connection over
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
         self._receiving: Exchange | None = None
@@ -75,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_deaf = False  # what else comes is not read as requests
         self._is_reading = True
         self._is_advancing = False
+        self._is_first = True  # no head has been read
         self._is_between = True  # no byte of a request has been read that is not over
         self._early = b""
         self._slack = BODY_SLACK_SECONDS
@@ -91,6 +81,8 @@ class ClientConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.quiet_since = self._door.now()
         self._door.joined(self)
+        if self.is_tls and transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+            self._leave_to_h2(b"")
 
     def data_received(self, data: bytes) -> None:
         self._since += len(data)
@@ -106,6 +98,8 @@ class ClientConnection(asyncio.Protocol):
         at = 0
         while at < len(data):
             if self._is_deaf:
+                if self._h2 is not None:
+                    self._h2.data_received(data[at:])
                 return
             if self._is_tunnel:
                 self._queue[0].raw(data[at:])
@@ -150,6 +144,9 @@ class ClientConnection(asyncio.Protocol):
                     return
                 self._resume()  # an upgrade nobody offers is left aside
             except httptools.HttpParserError as err:
+                if self._is_h2(data):
+                    self._leave_to_h2(_H2_PREFACE[: self._since - len(data)] + data)
+                    return
                 self._refuse(HttpError(400, "InvalidArgument", f"the request is not HTTP/1.1: {err}"))
                 return
 
@@ -166,6 +163,27 @@ class ClientConnection(asyncio.Protocol):
             self._is_resuming = True
             self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
             self._is_resuming = False
+
+    def _is_h2(self, data: bytes) -> bool:
+        """Whether what the parser does not read as HTTP/1.1 is the preface of HTTP/2: as the first there is.
+
+        Looked for only where a request is refused, so that callers of HTTP/1.1 do not pay for it. The parser
+        has found in former pieces what the preface says up to there.
+        """
+        before = self._since - len(data)
+        is_first = self._is_first and self._in_head and before < len(_H2_PREFACE)
+        if not is_first or self._url != b"*" or self._parser.get_method() != b"PRI":
+            return False
+        return (_H2_PREFACE[:before] + data).startswith(_H2_PREFACE)
+
+    def _leave_to_h2(self, data: bytes) -> None:
+        """Let go of the connection: HTTP/2 is spoken on it. data: what has been read of it."""
+        transport, self._transport = self._transport, None
+        self._is_deaf = True
+        self.quiet_since = None
+        self._door.left(self)
+        if transport is not None:
+            self._h2 = self._door.take_h2(transport, data, is_tls=self.is_tls)
 
     def eof_received(self) -> bool:
         if self._is_tunnel and self._queue:
@@ -213,7 +231,7 @@ class ClientConnection(asyncio.Protocol):
         headers, self._headers = tuple(self._headers), []  # trailers may follow
         if self._is_resuming:
             return
-        self._in_head = False
+        self._in_head = self._is_first = False
         self._since = 0
         head = Head(
             self._parser.get_method().decode("latin-1"),
@@ -334,6 +352,11 @@ class ClientConnection(asyncio.Protocol):
         """Close when no request has been open since the given loop time."""
         if self.quiet_since is not None and self.quiet_since <= before and self._transport is not None:
             self._transport.close()
+
+    def retire(self) -> None:
+        """Close now if no request is open and another process cannot go on with the connection."""
+        if self.is_tls:
+            self.close_if_quiet(self._door.now())
 
     def detach(self) -> int | None:
         """A descriptor of the connection, which is no longer read here; None while a request is open on it,

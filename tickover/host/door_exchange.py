@@ -82,6 +82,7 @@ class Exchange:
         self._done = False
         self._cors: Headers = ()
         self._trace = Trace(self.request_id, head.method, head.path, head.host, time.monotonic_ns())
+        self._trace.protocol = head.version
         self._is_told = False
 
     # -- fed by the connection -------------------------------------------------------------------------

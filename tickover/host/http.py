@@ -19,6 +19,8 @@ MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 MAX_HEADERS: Final = 256
 METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"})
 
+VERSIONS: Final = frozenset({"1.0", "1.1", "2"})
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _HOP_BY_HOP: Final = frozenset(
@@ -55,7 +57,10 @@ _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's head. Header names are lower case; target is as sent, without scheme and authority."""
+    """A request's head. Header names are lower case; target is as sent, without scheme and authority.
+
+    version: 1.0, 1.1, or 2; a head of HTTP/2 says the same things as one of 1.1 would, framing included.
+    """
 
     method: str
     target: str
@@ -189,13 +194,14 @@ def check_head(head: Head) -> HttpError | None:
             encodings.append(value)
         elif key == b"host":
             hosts += 1
-    if head.version not in ("1.0", "1.1"):
-        return HttpError(505, "InvalidArgument", f"HTTP/{head.version} is not spoken here; HTTP/1.1 is")
+    if head.version not in VERSIONS:
+        words = f"HTTP/{head.version} is not spoken here; HTTP/1.1 and HTTP/2 are"
+        return HttpError(505, "InvalidArgument", words)
     if lengths or encodings:
         problem = _check_framing(head, lengths, encodings)
         if problem is not None:
             return problem
-    if hosts != 1 and (hosts or head.version == "1.1"):
+    if hosts != 1 and (hosts or head.version != "1.0"):
         return HttpError(400, "InvalidArgument", "a request needs exactly one Host header")
     if len(head.target) > MAX_PATH_BYTES:
         return HttpError(400, "InvalidArgument", f"the path is longer than {MAX_PATH_BYTES} bytes")
@@ -222,7 +228,7 @@ def _check_framing(head: Head, lengths: list[bytes], encodings: list[bytes]) -> 
         return HttpError(400, "InvalidArgument", "content-length is not a number")
     if encodings and (len(encodings) > 1 or encodings[0].strip().lower() != b"chunked"):
         return HttpError(400, "InvalidArgument", "the only transfer-encoding supported is chunked")
-    if encodings and head.version != "1.1":
+    if encodings and head.version == "1.0":
         return HttpError(400, "InvalidArgument", "HTTP/1.0 knows no transfer-encoding")
     if lengths and int(lengths[0]) > MAX_BODY_BYTES:
         return too_large()

@@ -99,7 +99,7 @@ def check_site(name: str, body: Mapping[str, Any]) -> None:
 
 def context_of(site: Site) -> ssl.SSLContext:
     """The TLS context of a site. Raises CertificateError."""
-    context = bare_context("http/1.1")
+    context = bare_context(*(["h2"] if site.settings.takes_h2 else []), "http/1.1")
     site.settings.apply(context)
     load_pair(context, site.certificate, site.private_key)
     return context

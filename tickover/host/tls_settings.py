@@ -61,6 +61,11 @@ class TlsSettings:
         if self.suites:
             context.set_ciphers(":".join(self.suites))
 
+    @property
+    def takes_h2(self) -> bool:
+        """Whether HTTP/2 may be offered: it forbids some suites, and callers leave when they get one."""
+        return all(s.startswith("ECDHE-") and ("GCM" in s or "POLY1305" in s) for s in self.suites)
+
     def fits(self, *, is_rsa: bool) -> bool:
         """Whether a key of this kind can be used with any of it."""
         if self.highest is ssl.TLSVersion.TLSv1_3 or not self.suites:

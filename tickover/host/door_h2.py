@@ -1,0 +1,423 @@
+"""A caller's connection in HTTP/2: frames in, frames out, many requests at once.
+
+Owns: one socket to a caller, the state of HTTP/2 on it, its streams and its windows. Promises: a slow stream
+slows its own instance and no other stream; a stream that the caller resets is gone at once; a caller that
+opens and resets, pings or fragments without end is cut; a connection that is retired finishes what is open.
+Never: decides about a request, speaks WebSocket, pushes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+import structlog
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    PingAckReceived,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
+from h2.exceptions import ProtocolError
+from hpack import HeaderTuple
+from hyperframe.frame import GoAwayFrame
+
+from tickover.host.door_h2_stream import Stream
+from tickover.host.door_home import Home
+from tickover.host.h2_engine import STREAM_WINDOW_BYTES, STREAMS, WINDOW_BYTES, Engine
+from tickover.host.h2_heads import VERSION, MalformedError, read_head, read_trailers
+from tickover.host.h2_patience import FOR_A_FRAME, FOR_AN_ANSWER, Patience
+from tickover.host.http import MAX_HEAD_BYTES, Head, HttpError, check_head
+
+log = structlog.get_logger(__name__)
+
+WRITE_HIGH_BYTES: Final = 64 * 1024
+UNREAD_BYTES: Final = 2 * 1024 * 1024  # frames that nobody reads, after which nobody is thought to
+LAST_CALL_SECONDS: Final = 1.0  # for a caller to hear that it is to go elsewhere
+STALLED_SECONDS: Final = 60.0  # for a caller to take some of an answer that is complete here
+LINGER_SECONDS: Final = 1.0  # after a GOAWAY with an error; for the rest of a body whose answer is complete
+_SLICE_BYTES: Final = 32 * 1024
+_LAST_STREAM: Final = 2**31 - 1
+_GOODBYE: Final = b"tickover"
+_NO_HEAD: Final = Head("GET", "/", (), VERSION)
+
+
+class H2Connection(asyncio.Protocol):
+    """One caller's connection, with its streams."""
+
+    def __init__(self, door: Home, *, is_tls: bool) -> None:
+        self._door = door
+        self.is_tls = is_tls
+        self._transport: asyncio.Transport | None = None
+        self._engine = Engine()
+        self._streams: dict[int, Stream] = {}
+        self._waiting: dict[int, Stream] = {}  # for room in a window or in the socket, in order
+        self._ending: dict[int, asyncio.TimerHandle] = {}  # answered, but the request has not ended
+        self._owed = 0  # bytes to give back to the connection's window
+        self._owed_of: dict[int, int] = {}  # and to those of streams
+        self._patience = Patience()
+        self._mute_bytes = 0  # since the last frame that was whole
+        self._touched: dict[int, Stream] = {}  # by what is being read
+        self._is_batching = False
+        self._unflushed = 0  # bytes of answers
+        self._is_writable = True
+        self._is_dead = False
+        self._dying_seconds = 0.0
+        self._last_stream = _LAST_STREAM  # none after it is served
+        self._last_call: asyncio.TimerHandle | None = None
+        self.quiet_since: float | None = None  # loop time since when no stream is open
+
+    # -- asyncio ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.quiet_since = self._door.now()
+        self._door.joined(self)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Read it a slice at a time: what comes in one must not be held without a bound."""
+        for at in range(0, len(data), _SLICE_BYTES):
+            if self._is_dead:
+                return
+            self._take(data[at : at + _SLICE_BYTES])
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_dead = True
+        self._transport = None
+        if self._last_call is not None:
+            self._last_call.cancel()
+        self._door.left(self)
+        self._drop_streams()
+
+    def pause_writing(self) -> None:
+        self._is_writable = False
+
+    def resume_writing(self) -> None:
+        self._is_writable = True
+        self._pump()
+
+    # -- frames in -------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> None:
+        self._is_batching = True
+        try:
+            events = self._engine.receive_data(data)
+        except ProtocolError as err:
+            log.info("a connection broke the rules of HTTP/2", error=type(err).__name__)
+            self._end(None)
+            return
+        self._mute_bytes = 0 if events else self._mute_bytes + len(data)
+        for event in events:
+            _HEARD.get(type(event), H2Connection._hear_other)(self, event)
+        if self._patience.is_gone or self._mute_bytes > MAX_HEAD_BYTES:
+            log.info("a connection of HTTP/2 only keeps the host busy", streams=len(self._streams))
+            self._end(ErrorCodes.ENHANCE_YOUR_CALM)
+            return
+        while self._touched:
+            self._touched.pop(next(iter(self._touched))).deliver()
+        self._is_batching = False
+        self._pump()
+        self._close_if_done()
+
+    def _hear_request(self, event: RequestReceived) -> None:
+        number = event.stream_id
+        is_full = len(self._streams) + len(self._ending) >= STREAMS
+        if is_full or number > self._last_stream:
+            self._patience.spend()
+            self._engine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            return
+        head, error = _NO_HEAD, None
+        try:
+            head = read_head(event.headers, is_tls=self.is_tls, is_whole=event.stream_ended is not None)
+            error = check_head(head)
+        except MalformedError as err:
+            error = HttpError(400, "InvalidArgument", f"the request is malformed: {err}")
+        stream = Stream(self._door.context, self, number, head, error)
+        self._streams[number] = self._touched[number] = stream
+        self.quiet_since = None
+
+    def _hear_data(self, event: DataReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        data, length = event.data, event.flow_controlled_length
+        self._owed += length
+        if self._owed >= WINDOW_BYTES // 2:
+            self._engine.increment_flow_control_window(self._owed)
+            self._owed = 0
+        if stream is None:
+            return
+        if not data and event.stream_ended is None:
+            self._patience.spend()
+        stream.add(data)
+        self._touched[event.stream_id] = stream
+        if length > len(data):
+            self.credit(stream, length - len(data))  # padding is taken at once
+
+    def _hear_trailers(self, event: TrailersReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        try:
+            stream.end(read_trailers(event.headers))
+        except MalformedError as err:
+            stream.end(())
+            stream.refuse(HttpError(400, "InvalidArgument", f"the request is malformed: {err}"))
+
+    def _hear_end(self, event: StreamEnded) -> None:
+        self._end_late(event.stream_id)
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            self._touched[event.stream_id] = stream
+            if not stream.has_all:
+                stream.end(())
+
+    def _hear_reset(self, event: StreamReset) -> None:
+        self._patience.spend()
+        self._end_late(event.stream_id)
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.gone()
+            self._forget(stream)
+
+    def _end_late(self, number: int) -> None:
+        late = self._ending.pop(number, None)
+        if late is not None:
+            late.cancel()
+
+    def _hear_ping_ack(self, event: PingAckReceived) -> None:
+        if event.ping_data == _GOODBYE and self._last_call is not None:
+            self._close_to_newcomers()
+        else:
+            self._patience.spend()
+
+    def _hear_goaway(self, _: ConnectionTerminated) -> None:
+        """It will not come with anything new."""
+        self._last_stream = min(self._last_stream, self._engine.highest_inbound_stream_id)
+
+    def _hear_other(self, _: Event) -> None:
+        self._patience.spend()
+
+    # -- for the streams -------------------------------------------------------------------------------
+
+    def send_head(self, stream: Stream, fields: list[HeaderTuple], *, ends: bool) -> None:
+        """It goes out with what comes next: a push."""
+        if not self._is_dead:
+            self._engine.send_headers(stream.number, fields, end_stream=ends)
+
+    def push(self, stream: Stream) -> None:
+        while self._send_frame(stream):
+            pass
+        if stream.out or (stream.is_complete and not stream.has_sent_end):
+            self._waiting[stream.number] = stream
+        stream.weigh()
+        self._flush_soon()
+
+    def credit(self, stream: Stream, count: int) -> None:
+        number = stream.number
+        if self._is_dead or stream.has_all or number not in self._streams:
+            return
+        owed = self._owed_of.pop(number, 0) + count
+        if owed < STREAM_WINDOW_BYTES // 2:
+            self._owed_of[number] = owed
+            return
+        self._engine.increment_flow_control_window(owed, number)
+        self._flush_soon()
+
+    def over(self, stream: Stream, code: ErrorCodes) -> None:
+        if self._is_dead or stream.number not in self._streams:
+            return
+        if not stream.has_sent_end:
+            self._engine.reset_stream(stream.number, code)
+        else:
+            self._patience.earn(FOR_AN_ANSWER)
+            if not stream.has_all:  # many callers do not expect a reset between a body and its end
+                loop = asyncio.get_running_loop()
+                late = loop.call_later(LINGER_SECONDS, self._reset_late, stream.number)
+                self._ending[stream.number] = late
+        self._forget(stream)
+        self._flush_soon()
+
+    def _reset_late(self, number: int) -> None:
+        """A body goes on after its answer: nobody wants the rest."""
+        self._ending.pop(number, None)
+        if not self._is_dead:
+            self._engine.reset_stream(number, ErrorCodes.NO_ERROR)
+            self._flush()
+            self._close_if_done()
+
+    # -- frames out ------------------------------------------------------------------------------------
+
+    def _send_frame(self, stream: Stream) -> bool:
+        """One frame of an answer, if there is room for it; whether there may be another."""
+        if self._is_dead or not self._is_writable or stream.has_sent_end:
+            return False
+        engine, out, number = self._engine, stream.out, stream.number
+        if not out and not stream.is_complete:
+            return False
+        size = 0
+        if out:
+            size = min(len(out), engine.local_flow_control_window(number), engine.max_outbound_frame_size)
+            if size <= 0:
+                return False
+        piece = bytes(out[:size])
+        del out[:size]
+        is_last = stream.is_complete and not out
+        if piece or not stream.trailers:
+            engine.send_data(number, piece, end_stream=is_last and not stream.trailers)
+        if is_last and stream.trailers:
+            engine.send_headers(number, stream.trailers, end_stream=True)
+        stream.sent_bytes += size
+        self._patience.earn(FOR_A_FRAME)
+        self._unflushed += size
+        if self._unflushed >= WRITE_HIGH_BYTES:
+            self._flush()
+        if is_last:
+            stream.finished()
+        return bool(out)
+
+    def _pump(self) -> None:
+        """Send what waits, a frame of each in turn."""
+        has_sent = True
+        while has_sent and self._waiting and self._is_writable:
+            has_sent = False
+            for stream in list(self._waiting.values()):
+                before = stream.sent_bytes
+                self._send_frame(stream)
+                has_sent = has_sent or stream.sent_bytes != before
+                if not stream.out and (stream.has_sent_end or not stream.is_complete):
+                    self._waiting.pop(stream.number, None)
+                stream.weigh()
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._is_batching:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = self._engine.data_to_send()
+        self._unflushed = 0
+        transport = self._transport
+        if not data or transport is None:
+            return
+        transport.write(data)
+        if transport.get_write_buffer_size() > UNREAD_BYTES:
+            log.info("a connection of HTTP/2 is not read by its caller", streams=len(self._streams))
+            self.abort()
+
+    # -- ends ------------------------------------------------------------------------------------------
+
+    def sweep(self, quiet_before: float, seconds: float) -> None:
+        """Refuse slow bodies, give up what nobody takes, send a caller that is idle elsewhere."""
+        if self._is_dead:
+            self._dying_seconds += seconds
+            if self._dying_seconds > STALLED_SECONDS:
+                self.abort()
+            return
+        self._patience.rest(seconds)
+        for stream in list(self._streams.values()):
+            stream.sweep(seconds, STALLED_SECONDS)
+        self.close_if_quiet(quiet_before)
+
+    def close_if_quiet(self, before: float) -> None:
+        if self.quiet_since is not None and self.quiet_since <= before:
+            self.retire()
+
+    def detach(self) -> int | None:
+        """None: what is agreed on the connection is in this process."""
+        return None
+
+    def retire(self) -> None:
+        """Tell the caller to go elsewhere with its next request; what comes before it has heard is served."""
+        if self._is_dead or self._last_call is not None or self._last_stream != _LAST_STREAM:
+            return
+        self._say_goaway(_LAST_STREAM)
+        self._engine.ping(_GOODBYE)
+        self._flush_soon()
+        loop = asyncio.get_running_loop()
+        self._last_call = loop.call_later(LAST_CALL_SECONDS, self._close_to_newcomers)
+
+    def _close_to_newcomers(self) -> None:
+        """The caller has heard, or had time to: its next streams are refused."""
+        if self._last_call is not None:
+            self._last_call.cancel()
+        self._last_call = None
+        self._last_stream = self._engine.highest_inbound_stream_id
+        self._say_goaway(self._last_stream)
+        if not self._is_batching:
+            self._close_if_done()
+
+    def _say_goaway(self, last_stream: int) -> None:
+        """By hand: after its own GOAWAY the library would send no answer any more."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.write(GoAwayFrame(0, last_stream_id=last_stream).serialize())
+
+    def _close_if_done(self) -> None:
+        is_open = self._streams or self._ending or self._last_stream == _LAST_STREAM
+        if not is_open and not self._is_dead:
+            self._is_dead = True
+            if self._transport is not None:
+                self._transport.close()
+
+    def abort(self) -> None:
+        self._is_dead = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _end(self, code: ErrorCodes | None) -> None:
+        """Break the connection off, and say why. code: None if the library has said it."""
+        if code is not None:
+            self._engine.close_connection(code)
+        self._flush()
+        self._is_dead = True
+        self._drop_streams()
+        if self._last_call is not None:
+            self._last_call.cancel()
+        if self._transport is not None:
+            # What else the caller sends is read until then: a reset would take the reason from it.
+            loop = asyncio.get_running_loop()
+            self._last_call = loop.call_later(LINGER_SECONDS, self._transport.close)
+
+    def _drop_streams(self) -> None:
+        for number in list(self._ending):
+            self._end_late(number)
+        streams, self._streams = self._streams, {}
+        self._waiting.clear()
+        self._touched.clear()
+        for stream in streams.values():
+            stream.gone()
+
+    def _forget(self, stream: Stream) -> None:
+        for where in (self._streams, self._waiting, self._touched, self._owed_of):
+            where.pop(stream.number, None)
+        if not self._streams:
+            self.quiet_since = self._door.now()
+            self._door.rested(self)
+            if not self._is_batching:
+                self._close_if_done()
+
+
+# By kind of event; one that is not here spends the caller's patience with us.
+_HEARD: Final[Mapping[type[Event], Callable[[H2Connection, Any], None]]] = {
+    RequestReceived: H2Connection._hear_request,
+    DataReceived: H2Connection._hear_data,
+    TrailersReceived: H2Connection._hear_trailers,
+    StreamEnded: H2Connection._hear_end,
+    StreamReset: H2Connection._hear_reset,
+    PingAckReceived: H2Connection._hear_ping_ack,
+    ConnectionTerminated: H2Connection._hear_goaway,
+}
