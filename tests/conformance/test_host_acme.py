@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -29,9 +30,10 @@ from tests.support.host_edge_fakes import (
     until,
 )
 from tests.support.pebble import free_ports, needs_pebble, pebble
+from tickover.host import acme_desk
 from tickover.host.acme_challenges import Challenges
 from tickover.host.acme_desk import CertificateDesk
-from tickover.host.acme_plan import AcmeSettings
+from tickover.host.acme_plan import AcmeSettings, OrderFailed
 from tickover.host.acme_store import AcmeStore, Issued
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext
@@ -201,6 +203,35 @@ def test_a_failed_renewal_leaves_the_old_certificate_and_says_why(
             assert secret not in told.out + told.err + repr(desk.find(NAME)) + repr(report)
 
     run(scenario)
+
+
+def test_an_order_that_hangs_is_given_up_and_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acme_desk, "ORDER_SECONDS", 0.1)
+    registry, never = registry_with(tmp_path), threading.Event()
+    declare(registry, "http-01")
+
+    def hang(name: str, challenge: str) -> Issued:
+        never.wait(10)
+        raise OrderFailed("too late")
+
+    async def scenario() -> None:
+        settings = AcmeSettings("https://acme.test/")
+        desk = CertificateDesk(settings, tmp_path, Challenges(), lambda: registry, time.time, hang)
+        desk.start()
+        await until(lambda: bool(desk.report()[0]["problem"]), 5)
+        assert "not done within" in desk.report()[0]["problem"]
+        await desk.close()
+        desk = CertificateDesk(settings, tmp_path, Challenges(), lambda: registry, time.time, hang)
+        desk.start()  # remembers, and does not order at once again
+        assert desk.report()[0]["failures"] == 1
+        await desk.close()
+
+    try:
+        run(scenario)
+    finally:
+        never.set()
 
 
 @needs_pebble

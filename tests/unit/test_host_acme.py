@@ -79,6 +79,7 @@ def test_settings(tmp_path: Path) -> None:
 
 def test_domains_that_are_refused() -> None:
     assert "TICKOVER_ACME_DIRECTORY" in refusal("a.test", ACME, is_set_up=False)
+    assert "at most 230" in refusal("a" * 63 + ".b" * 90, ACME, is_set_up=True)
     assert "dns-01" in refusal("*.a.test", ACME, is_set_up=True)
     assert refusal("a.test", ACME, is_set_up=True) == ""
     assert refusal("*.a.test", {"protocol": "HTTP"}, is_set_up=False) == ""
@@ -171,6 +172,9 @@ def test_what_is_kept(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
     assert "KEY" not in repr(again.account())
     assert "PRIVATE" not in repr(issued)
+    for path in files:
+        path.write_bytes(b"\xff")
+    assert (again.account(), again.certificate("a.test"), again.tries()) == (None, None, {})
     for path in files:
         path.write_text("{")
     assert (again.account(), again.certificate("a.test"), again.tries()) == (None, None, {})

@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 60.0  # at the latest so often it is seen what is due: clocks are set, too
 
+ORDER_SECONDS: Final = 300.0  # longer than any that goes well, however slowly the server answers
+
 Order = Callable[[str, str], Issued]  # of a domain by a challenge. Raises OrderFailed; it blocks
 
 
@@ -163,11 +165,15 @@ class CertificateDesk:
 
     async def _renew(self, one: Wanted) -> None:
         try:
-            issued = await _in_thread(lambda: self._place(one.name, one.challenge))
+            async with asyncio.timeout(ORDER_SECONDS):
+                issued = await _in_thread(lambda: self._place(one.name, one.challenge))
             if not covers(issued.certificate, one.name):
                 raise OrderFailed("the ACME server gave a certificate for another name")
             context_of(Site(one.name, issued.certificate, issued.private_key))
             self._store.keep_certificate(one.name, issued)
+        except TimeoutError:
+            self._failed(one, f"the order was not done within {ORDER_SECONDS:.0f} seconds")
+            return
         except (OrderFailed, CertificateError, OSError) as error:
             self._failed(one, str(error))
             return

@@ -21,6 +21,7 @@ EMAIL_VARIABLE: Final = "TICKOVER_ACME_EMAIL"
 CA_FILE_VARIABLE: Final = "TICKOVER_ACME_CA_FILE"
 TLS_ALPN_01: Final = "tls-alpn-01"
 FIRST_PAUSE_SECONDS: Final = 300.0  # authorities count failures by the hour
+MAX_NAME: Final = 230  # of a file's
 LONGEST_PAUSE_SECONDS: Final = 6 * 3600.0
 
 
@@ -97,6 +98,8 @@ def refusal(name: str, body: Mapping[str, Any], *, is_set_up: bool) -> str:
         return f"certConfig.certificate: this host knows no ACME server; start it with {DIRECTORY_VARIABLE}=https://…"
     if name.startswith("*."):
         return f"certConfig.certificate: {name} would need the dns-01 challenge; name the domains one by one"
+    if len(name) > MAX_NAME:
+        return f"certConfig.certificate: {ACME} takes names of at most {MAX_NAME} characters"
     return ""
 
 

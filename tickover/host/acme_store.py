@@ -94,6 +94,9 @@ class AcmeStore:
             return (self._folder / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
+        except (OSError, UnicodeDecodeError) as error:
+            log.error("a file of ACME cannot be read", file=name, error=type(error).__name__)
+            return ""
 
     def _write(self, name: str, text: str) -> None:
         for folder in (self._folder.parent, self._folder):

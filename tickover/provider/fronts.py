@@ -39,6 +39,14 @@ class TriggerHandler(Handler):
             return inputs
         return {**inputs, "triggerConfig": Secret(config)}
 
+    def only_on_host(self, known: Mapping[str, Any]) -> tuple[CheckFailure, ...]:
+        try:
+            config = json.loads(reveal(known.get("triggerConfig")) or "{}")
+        except (ValueError, TypeError):
+            return ()  # refused as what it is
+        found = config.get("authConfig") if isinstance(config, dict) else None
+        return _keys_by_url(found, "triggerConfig")
+
     def must_delete_first(self, old: PropertyMap, new: PropertyMap) -> bool:
         """A qualifier has room for one HTTP trigger, so its successor cannot stand beside it."""
         is_http = "http" in (old.get("triggerType"), new.get("triggerType"))
@@ -50,6 +58,22 @@ class TriggerHandler(Handler):
         if old_outputs is not None and not shape.same(old_outputs.get("qualifier"), news.get("qualifier")):
             told["httpTrigger"] = UNKNOWN  # the URL names the qualifier
         return told
+
+
+def _keys_by_url(config: Any, where: str) -> tuple[CheckFailure, ...]:
+    """The refusal of a jwt rule with keys by URL; config: an object, or the text of one."""
+    try:
+        parsed = json.loads(config) if isinstance(config, str) else config
+    except ValueError:
+        return ()  # refused as what it is
+    if not isinstance(parsed, Mapping) or not {"jwksuri", "jwks_uri"} & {
+        str(name).lower() for name in parsed
+    }:
+        return ()
+    message = (
+        f"{where}.jwksUri is for a host only: Function Compute fetches no keys. Give the key set as jwks."
+    )
+    return (CheckFailure(where, message),)
 
 
 def _has_credentials(config: str) -> bool:
@@ -76,11 +100,12 @@ class CustomDomainHandler(Handler):
     delete_operation = "delete_custom_domain"
 
     def only_on_host(self, known: Mapping[str, Any]) -> tuple[CheckFailure, ...]:
-        config = reveal(known.get("certConfig"))
+        auth, config = reveal(known.get("authConfig")) or {}, reveal(known.get("certConfig"))
+        keys = _keys_by_url(auth.get("authInfo"), "authConfig.authInfo") if isinstance(auth, Mapping) else ()
         if not isinstance(config, Mapping) or not str(config.get("certificate", "")).startswith(ACME):
-            return ()
+            return keys
         message = (
             f"certConfig.certificate {ACME}… is for a host only: Function Compute gets no certificates by "
             "itself. Give the certificate and its privateKey, or use target host."
         )
-        return (CheckFailure("certConfig.certificate", message),)
+        return (CheckFailure("certConfig.certificate", message), *keys)
