@@ -109,7 +109,7 @@ def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
 
 @st.composite
 def frames(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A caller's requests; and frames of any kind, with any flags, for its streams and others, some changed."""
+    """A caller's requests; and frames of any kind and flags, for its streams and others, some changed."""
     first = PREFACE + frame(4, 0, 0, b"")
     for stream in (1, 3)[: draw(st.integers(0, 2))]:
         pairs = draw(FIELDS)
