@@ -82,7 +82,7 @@ def test_a_stream_that_is_not_read_holds_its_instance_and_nobody_else(tmp_path: 
 
 
 def test_a_body_that_the_instance_does_not_take_is_not_taken_from_the_caller(tmp_path: Path) -> None:
-    body = bytes(range(256)) * 4096 * 12  # 12 MB
+    body = bytes(range(256)) * 4096 * 6  # 6 MB
 
     async def scenario() -> None:
         go = asyncio.Event()

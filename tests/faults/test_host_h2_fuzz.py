@@ -22,7 +22,7 @@ from tests.support.host_edge_fakes import FakePool, instance, open_door, read_bo
 
 TIMES = int(os.environ.get("TICKOVER_FUZZ", "1"))  # so many times the examples of the suite
 FUZZ = settings(
-    max_examples=200 * TIMES,
+    max_examples=120 * TIMES,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
