@@ -65,6 +65,8 @@ def test_curl_and_the_host_agree_over_tls(tmp_path: Path, words: list[str], vers
     declare(registry, "a.test", protocol="HTTPS", certConfig=CERT)
     trusted = tmp_path / "trusted.pem"
     trusted.write_text(CERT["certificate"])
+    body = tmp_path / "body"
+    body.write_bytes(bytes(range(256)) * 20_000)
 
     async def scenario() -> None:
         async with instance(echo) as up, doors(registry, up) as (_, port):
@@ -73,6 +75,8 @@ def test_curl_and_the_host_agree_over_tls(tmp_path: Path, words: list[str], vers
             assert told == f"{version} 200"
             assert answer.startswith("GET /y HTTP/1.1\n")
             assert f"\nhost: a.test:{port}\n" in answer
+            large = await curl(*words, *there, "--data-binary", f"@{body}", f"https://a.test:{port}/y")
+            assert large[0].encode("latin-1").endswith(body.read_bytes())
             several = await curl(*words, *there, "-Z", *[f"https://a.test:{port}/y"] * 20)
             assert several[0].count("GET /y HTTP/1.1") == 20
 

@@ -24,6 +24,7 @@ from tests.support.host_edge_fakes import (
     read_head,
     registry_with,
     run,
+    until,
 )
 from tickover.host import door, door_h2
 from tickover.host.door import Door
@@ -81,7 +82,7 @@ def test_a_stream_that_is_not_read_holds_its_instance_and_nobody_else(tmp_path: 
 
 
 def test_a_body_that_the_instance_does_not_take_is_not_taken_from_the_caller(tmp_path: Path) -> None:
-    body = bytes(range(256)) * 4096 * 12  # 12 MB
+    body = bytes(range(256)) * 4096 * 6  # 6 MB
 
     async def scenario() -> None:
         go = asyncio.Event()
@@ -212,6 +213,36 @@ def test_a_hand_over_finishes_what_is_open_and_sends_the_caller_elsewhere(
             assert [(await peer.whole(n)).status for n in (number, late)] == [200, 200]
             await peer.closed()
             assert given == []
+
+    run(scenario)
+
+
+def test_a_slow_caller_of_a_connection_that_is_retired_gets_its_whole_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instance is done long before: the end of the answer and of the connection are one moment."""
+    doors = _open_doors(monkeypatch)
+
+    async def scenario() -> None:
+        pool = FakePool()
+        async with (
+            instance(echo) as up,
+            open_door(pool, registry_with(tmp_path)) as port,
+            connect(port) as peer,
+        ):
+            pool.ports.append(up)
+            peer.engine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 10})
+            peer.takes = False
+            number = peer.request()
+            await peer.hear(lambda: len(peer.answers[number].body) == 10)
+            await until(lambda: len(pool.released) == 1)
+            doors[0].pass_on(lambda _: True)
+            await peer.hear(lambda: len(peer.goaways) == 2)
+            peer.engine.increment_flow_control_window(1000, number)
+            peer.flush()
+            answer = await peer.whole(number)
+            assert answer.is_complete and len(answer.body) == int(answer.headers["content-length"])
+            await peer.closed()
 
     run(scenario)
 

@@ -27,19 +27,17 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from hpack import HeaderTuple
-from hyperframe.frame import GoAwayFrame
 
+from tickover.host.door_h2_output import Output
 from tickover.host.door_h2_stream import Stream
 from tickover.host.door_home import Home
 from tickover.host.h2_engine import STREAM_WINDOW_BYTES, STREAMS, WINDOW_BYTES, Engine
 from tickover.host.h2_heads import VERSION, MalformedError, read_head, read_trailers
-from tickover.host.h2_patience import FOR_A_FRAME, FOR_AN_ANSWER, Patience
+from tickover.host.h2_patience import FOR_AN_ANSWER, Patience
 from tickover.host.http import MAX_HEAD_BYTES, Head, HttpError, check_head
 
 log = structlog.get_logger(__name__)
 
-WRITE_HIGH_BYTES: Final = 64 * 1024
-UNREAD_BYTES: Final = 2 * 1024 * 1024  # frames that nobody reads, after which nobody is thought to
 LAST_CALL_SECONDS: Final = 1.0  # for a caller to hear that it is to go elsewhere
 STALLED_SECONDS: Final = 60.0  # for a caller to take some of an answer that is complete here
 LINGER_SECONDS: Final = 1.0  # after a GOAWAY with an error; for the rest of a body whose answer is complete
@@ -58,16 +56,13 @@ class H2Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._engine = Engine()
         self._streams: dict[int, Stream] = {}
-        self._waiting: dict[int, Stream] = {}  # for room in a window or in the socket, in order
         self._ending: dict[int, asyncio.TimerHandle] = {}  # answered, but the request has not ended
         self._owed = 0  # bytes to give back to the connection's window
         self._owed_of: dict[int, int] = {}  # and to those of streams
         self._patience = Patience()
+        self._out = Output(self._engine, self._patience, self._is_unread)
         self._mute_bytes = 0  # since the last frame that was whole
         self._touched: dict[int, Stream] = {}  # by what is being read
-        self._is_batching = False
-        self._unflushed = 0  # bytes of answers
-        self._is_writable = True
         self._is_dead = False
         self._dying_seconds = 0.0
         self._last_stream = _LAST_STREAM  # none after it is served
@@ -78,13 +73,12 @@ class H2Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.quiet_since = self._door.now()
         self._door.joined(self)
-        self._flush()
+        self._out.start(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """Read it a slice at a time: what comes in one must not be held without a bound."""
@@ -99,22 +93,22 @@ class H2Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_dead = True
         self._transport = None
+        self._out.stop()
         if self._last_call is not None:
             self._last_call.cancel()
         self._door.left(self)
         self._drop_streams()
 
     def pause_writing(self) -> None:
-        self._is_writable = False
+        self._out.set_writable(False)
 
     def resume_writing(self) -> None:
-        self._is_writable = True
-        self._pump()
+        self._out.set_writable(True)
 
     # -- frames in -------------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
-        self._is_batching = True
+        self._out.is_batching = True
         try:
             events = self._engine.receive_data(data)
         except ProtocolError as err:
@@ -130,8 +124,8 @@ class H2Connection(asyncio.Protocol):
             return
         while self._touched:
             self._touched.pop(next(iter(self._touched))).deliver()
-        self._is_batching = False
-        self._pump()
+        self._out.is_batching = False
+        self._out.pump()
         self._close_if_done()
 
     def _hear_request(self, event: RequestReceived) -> None:
@@ -214,17 +208,10 @@ class H2Connection(asyncio.Protocol):
     # -- for the streams -------------------------------------------------------------------------------
 
     def send_head(self, stream: Stream, fields: list[HeaderTuple], *, ends: bool) -> None:
-        """It goes out with what comes next: a push."""
-        if not self._is_dead:
-            self._engine.send_headers(stream.number, fields, end_stream=ends)
+        self._out.head(stream, fields, ends=ends)
 
     def push(self, stream: Stream) -> None:
-        while self._send_frame(stream):
-            pass
-        if stream.out or (stream.is_complete and not stream.has_sent_end):
-            self._waiting[stream.number] = stream
-        stream.weigh()
-        self._flush_soon()
+        self._out.push(stream)
 
     def credit(self, stream: Stream, count: int) -> None:
         number = stream.number
@@ -235,7 +222,7 @@ class H2Connection(asyncio.Protocol):
             self._owed_of[number] = owed
             return
         self._engine.increment_flow_control_window(owed, number)
-        self._flush_soon()
+        self._out.flush_soon()
 
     def over(self, stream: Stream, code: ErrorCodes) -> None:
         if self._is_dead or stream.number not in self._streams:
@@ -249,74 +236,15 @@ class H2Connection(asyncio.Protocol):
                 late = loop.call_later(LINGER_SECONDS, self._reset_late, stream.number)
                 self._ending[stream.number] = late
         self._forget(stream)
-        self._flush_soon()
+        self._out.flush_soon()
 
     def _reset_late(self, number: int) -> None:
         """A body goes on after its answer: nobody wants the rest."""
         self._ending.pop(number, None)
         if not self._is_dead:
             self._engine.reset_stream(number, ErrorCodes.NO_ERROR)
-            self._flush()
+            self._out.flush()
             self._close_if_done()
-
-    # -- frames out ------------------------------------------------------------------------------------
-
-    def _send_frame(self, stream: Stream) -> bool:
-        """One frame of an answer, if there is room for it; whether there may be another."""
-        if self._is_dead or not self._is_writable or stream.has_sent_end:
-            return False
-        engine, out, number = self._engine, stream.out, stream.number
-        if not out and not stream.is_complete:
-            return False
-        size = 0
-        if out:
-            size = min(len(out), engine.local_flow_control_window(number), engine.max_outbound_frame_size)
-            if size <= 0:
-                return False
-        piece = bytes(out[:size])
-        del out[:size]
-        is_last = stream.is_complete and not out
-        if piece or not stream.trailers:
-            engine.send_data(number, piece, end_stream=is_last and not stream.trailers)
-        if is_last and stream.trailers:
-            engine.send_headers(number, stream.trailers, end_stream=True)
-        stream.sent_bytes += size
-        self._patience.earn(FOR_A_FRAME)
-        self._unflushed += size
-        if self._unflushed >= WRITE_HIGH_BYTES:
-            self._flush()
-        if is_last:
-            stream.finished()
-        return bool(out)
-
-    def _pump(self) -> None:
-        """Send what waits, a frame of each in turn."""
-        has_sent = True
-        while has_sent and self._waiting and self._is_writable:
-            has_sent = False
-            for stream in list(self._waiting.values()):
-                before = stream.sent_bytes
-                self._send_frame(stream)
-                has_sent = has_sent or stream.sent_bytes != before
-                if not stream.out and (stream.has_sent_end or not stream.is_complete):
-                    self._waiting.pop(stream.number, None)
-                stream.weigh()
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        if not self._is_batching:
-            self._flush()
-
-    def _flush(self) -> None:
-        data = self._engine.data_to_send()
-        self._unflushed = 0
-        transport = self._transport
-        if not data or transport is None:
-            return
-        transport.write(data)
-        if transport.get_write_buffer_size() > UNREAD_BYTES:
-            log.info("a connection of HTTP/2 is not read by its caller", streams=len(self._streams))
-            self.abort()
 
     # -- ends ------------------------------------------------------------------------------------------
 
@@ -344,9 +272,9 @@ class H2Connection(asyncio.Protocol):
         """Tell the caller to go elsewhere with its next request; what comes before it has heard is served."""
         if self._is_dead or self._last_call is not None or self._last_stream != _LAST_STREAM:
             return
-        self._say_goaway(_LAST_STREAM)
+        self._out.goaway(_LAST_STREAM)
         self._engine.ping(_GOODBYE)
-        self._flush_soon()
+        self._out.flush_soon()
         loop = asyncio.get_running_loop()
         self._last_call = loop.call_later(LAST_CALL_SECONDS, self._close_to_newcomers)
 
@@ -356,34 +284,40 @@ class H2Connection(asyncio.Protocol):
             self._last_call.cancel()
         self._last_call = None
         self._last_stream = self._engine.highest_inbound_stream_id
-        self._say_goaway(self._last_stream)
-        if not self._is_batching:
+        self._out.goaway(self._last_stream)
+        if not self._out.is_batching:
             self._close_if_done()
-
-    def _say_goaway(self, last_stream: int) -> None:
-        """By hand: after its own GOAWAY the library would send no answer any more."""
-        self._flush()
-        if self._transport is not None:
-            self._transport.write(GoAwayFrame(0, last_stream_id=last_stream).serialize())
 
     def _close_if_done(self) -> None:
         is_open = self._streams or self._ending or self._last_stream == _LAST_STREAM
         if not is_open and not self._is_dead:
-            self._is_dead = True
+            self._die()
             if self._transport is not None:
                 self._transport.close()
 
     def abort(self) -> None:
-        self._is_dead = True
+        self._die()
         if self._transport is not None:
             self._transport.abort()
+
+    def _die(self) -> None:
+        """Nothing is read or sent from now on, but for what has been said already."""
+        if not self._is_dead:
+            self._out.flush()
+            self._out.stop()
+            self._is_dead = True
+
+    def _is_unread(self) -> None:
+        if not self._is_dead:
+            log.info("a connection of HTTP/2 is not read by its caller", streams=len(self._streams))
+            self._is_dead = True
+            self.abort()
 
     def _end(self, code: ErrorCodes | None) -> None:
         """Break the connection off, and say why. code: None if the library has said it."""
         if code is not None:
             self._engine.close_connection(code)
-        self._flush()
-        self._is_dead = True
+        self._die()
         self._drop_streams()
         if self._last_call is not None:
             self._last_call.cancel()
@@ -396,18 +330,18 @@ class H2Connection(asyncio.Protocol):
         for number in list(self._ending):
             self._end_late(number)
         streams, self._streams = self._streams, {}
-        self._waiting.clear()
         self._touched.clear()
         for stream in streams.values():
             stream.gone()
 
     def _forget(self, stream: Stream) -> None:
-        for where in (self._streams, self._waiting, self._touched, self._owed_of):
+        for where in (self._streams, self._touched, self._owed_of):
             where.pop(stream.number, None)
+        self._out.forget(stream.number)
         if not self._streams:
             self.quiet_since = self._door.now()
             self._door.rested(self)
-            if not self._is_batching:
+            if not self._out.is_batching:
                 self._close_if_done()
 
 

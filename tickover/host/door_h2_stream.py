@@ -187,6 +187,11 @@ class Stream:
 
     # -- for the connection ----------------------------------------------------------------------------
 
+    @property
+    def is_unsent(self) -> bool:
+        """There is more of the answer, or its end."""
+        return bool(self.out) or (self.is_complete and not self.has_sent_end)
+
     def weigh(self) -> None:
         """Hold the instance's side when too much waits to be sent, and let it go on after that."""
         if self.is_complete or self._is_dead:
