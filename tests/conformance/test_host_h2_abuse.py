@@ -99,6 +99,20 @@ def test_a_flood_is_cut_and_others_are_served(tmp_path: Path, flood: Callable[[P
     run(scenario)
 
 
+def test_frames_for_a_stream_that_is_over_do_not_come_for_ever(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_door(FakePool([1]), registry_with(tmp_path)) as port, connect(port) as peer:
+            await peer.step()
+            number = peer.request(method="POST", ends=False)
+            peer.reset(number)
+            peer.writer.write(DataFrame(number, b"").serialize() * 20 * int(MOST))
+            async with asyncio.timeout(5):
+                await peer.hear(lambda: bool(peer.goaways))
+            assert peer.goaways[0][1] == ErrorCodes.ENHANCE_YOUR_CALM
+
+    run(scenario)
+
+
 def test_resets_of_a_caller_that_takes_as_many_answers_are_no_flood(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (

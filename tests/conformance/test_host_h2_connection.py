@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import DataFrame, GoAwayFrame
 
 from tests.support.h2_peer import Answer, Peer, connect
 from tests.support.host_edge_fakes import (
@@ -125,6 +125,28 @@ def test_a_large_body_goes_up_and_down(tmp_path: Path) -> None:
             await peer.upload(number, body)
             answer = await peer.whole(number)
             assert answer.body.endswith(b"\n\n" + body)
+
+    run(scenario)
+
+
+def test_what_is_on_its_way_when_a_stream_breaks_off_costs_the_others_nothing(tmp_path: Path) -> None:
+    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first, _ = await read_head(reader)
+        is_whole = "/whole" in first
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\npart" % (4 if is_whole else 100))
+
+    async def scenario() -> None:
+        async with (
+            instance(breaks) as up,
+            open_door(FakePool([up]), registry_with(tmp_path)) as port,
+            connect(port) as peer,
+        ):
+            number = peer.request(method="POST", ends=False)
+            assert (await peer.whole(number)).reset == ErrorCodes.INTERNAL_ERROR
+            for _ in range(STREAM_WINDOW_BYTES // 16000):
+                peer.writer.write(DataFrame(number, b"x" * 16000).serialize())
+            other = await peer.whole(peer.request("/fn/chat-dev/whole"))
+            assert (other.status, other.body, peer.goaways) == (200, b"part", [])
 
     run(scenario)
 

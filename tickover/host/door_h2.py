@@ -33,7 +33,7 @@ from tickover.host.door_h2_stream import Stream
 from tickover.host.door_home import Home
 from tickover.host.h2_engine import STREAM_WINDOW_BYTES, STREAMS, WINDOW_BYTES, Engine
 from tickover.host.h2_heads import VERSION, MalformedError, read_head, read_trailers
-from tickover.host.h2_patience import FOR_AN_ANSWER, Patience
+from tickover.host.h2_patience import FOR_AN_ANSWER, OF_A_LATE_FRAME, Patience
 from tickover.host.http import MAX_HEAD_BYTES, Head, HttpError, check_head
 
 log = structlog.get_logger(__name__)
@@ -109,13 +109,16 @@ class H2Connection(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         self._out.is_batching = True
+        frames = -self._engine.frames
         try:
             events = self._engine.receive_data(data)
         except ProtocolError as err:
             log.info("a connection broke the rules of HTTP/2", error=type(err).__name__)
             self._end(None)
             return
-        self._mute_bytes = 0 if events else self._mute_bytes + len(data)
+        frames += self._engine.frames
+        self._mute_bytes = 0 if frames else self._mute_bytes + len(data)
+        self._patience.spend(OF_A_LATE_FRAME * max(0, frames - len(events)))
         for event in events:
             _HEARD.get(type(event), H2Connection._hear_other)(self, event)
         if self._patience.is_gone or self._mute_bytes > MAX_HEAD_BYTES:

@@ -64,12 +64,17 @@ class Engine(H2Connection):
                 normalize_outbound_headers=False,
             )
         )
+        self.frames = 0  # whole ones that have come; a head in pieces is one
         self.encoder = _Encoder()
         self.local_settings = _settings(STREAMS)
         self.initiate_connection()
         # One stream too many is refused by itself; the library would end the connection.
         self.local_settings = _settings(2 * STREAMS)
         self.increment_flow_control_window(WINDOW_BYTES - self.inbound_flow_control_window)
+
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        self.frames += 1
+        return super()._receive_frame(frame)
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         return [], [ConnectionTerminated()]

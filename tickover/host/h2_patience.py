@@ -12,6 +12,7 @@ from typing import Final
 MOST: Final = 512.0  # so many at once
 PER_SECOND: Final = 32.0
 FOR_AN_ANSWER: Final = 1.0  # earned by each answer that was sent whole
+OF_A_LATE_FRAME: Final = 0.1  # costs one for a stream that is over: some may be on their way when it ends
 FOR_A_FRAME: Final = (
     2.0  # earned by each frame of an answer: it may be acknowledged for stream and connection
 )
