@@ -37,7 +37,7 @@ from tickover.host.handover import NOBODY, Former
 from tickover.host.hooks import Account
 from tickover.host.http import HttpError, Response
 from tickover.host.metrics import Metrics
-from tickover.host.model import Lease, Pool
+from tickover.host.model import InstanceView, Lease, Pool
 from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
 from tickover.host.request_reports import RequestReports
@@ -48,6 +48,7 @@ from tickover.host.store import Store
 from tickover.host.succession import Inherited
 from tickover.host.switch import Switch
 from tickover.host.tls import Certificates
+from tickover.host.upkeep import look_for_ever
 from tickover.paths import host_dir, nas_dir
 
 log = structlog.get_logger(__name__)
@@ -177,6 +178,7 @@ class Host:
         self._core = await self._begin(inherited.former if inherited else NOBODY)
         self._door = Door(self._context())
         self._reports.start()
+        looking = asyncio.get_running_loop().create_task(look_for_ever(directory / "logs", self._seen))
         self._control = Control(self, directory, self._switch, self._door) if self._lock else None
         is_ours = inherited is None
         try:
@@ -195,6 +197,7 @@ class Host:
             await self._stop.wait()
             log.info("stopping", keep_instances=self._keep_instances)
         finally:
+            looking.cancel()
             is_ours = is_ours and not (self._control is not None and self._control.is_over)
             await self._end(is_ours)
 
@@ -373,6 +376,11 @@ class Host:
         """Wait until this host owns the instances. Raises HttpError if another one does."""
         if await self._switch.owner() is not self._core.pool:
             raise HttpError(503, "ServiceUnavailable", "this host was replaced by a new one; ask again", 1)
+
+    def _seen(self) -> tuple[InstanceView, ...]:
+        """The instances, while they are this host's."""
+        pool = self._core.pool
+        return pool.instances() if self._switch.is_with(pool) else ()
 
     def _sign(self) -> dict[str, Any]:
         """Write down who serves here, for the command line."""
