@@ -12,6 +12,7 @@ from tickover.host.access import Ended, unheard
 from tickover.host.auth import Credentials
 from tickover.host.door_body import BodyStore
 from tickover.host.door_deadlines import Deadlines
+from tickover.host.door_stream import Streamed
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import Head, Response
 from tickover.host.model import Leases
@@ -57,7 +58,7 @@ class DoorContext:
     registry: ObjectRegistry
     routes: Callable[[], RouteTable]
     api: Callable[[Whole], Awaitable[Response | Invocation]]
-    admin: Callable[[Whole], Awaitable[Response]]
+    admin: Callable[[Whole], Awaitable[Response | Streamed]]
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool

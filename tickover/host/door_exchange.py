@@ -19,6 +19,7 @@ from tickover.host.auth import AuthKind, check_caller
 from tickover.host.door_body import HeldBody
 from tickover.host.door_context import DoorContext, Invocation, Order, Whole
 from tickover.host.door_relay import Caller, Relay, request_lines
+from tickover.host.door_stream import Outflow, Streamed
 from tickover.host.door_upstream import UpstreamConnection
 from tickover.host.http import (
     MAX_BODY_BYTES,
@@ -74,6 +75,7 @@ class Exchange:
         self._lease: Lease | None = None
         self._seat: Seat | None = None
         self._relay: Relay | None = None
+        self._outflow: Outflow | None = None
         self._task: asyncio.Task[None] | None = None
         self._timed = False
         self._attempts = 0
@@ -179,8 +181,9 @@ class Exchange:
             self._relay.caller_eof()
 
     def set_caller_writable(self, writable: bool) -> None:
-        if self._relay is not None:
-            self._relay.set_caller_writable(writable)
+        taker = self._relay or self._outflow
+        if taker is not None:
+            taker.set_caller_writable(writable)
 
     def caller_gone(self) -> None:
         """The caller closed: leave the queue, close the instance's side, give the lease back."""
@@ -210,7 +213,7 @@ class Exchange:
         problem = task.exception()
         if problem is not None:
             log.error("request failed inside the host", request_id=self.request_id, exc_info=problem)
-            self._fail(_BROKEN, End.BROKEN)
+            self._cut(End.BROKEN, _BROKEN.message) if self._outflow else self._fail(_BROKEN, End.BROKEN)
 
     # -- the way to an instance ------------------------------------------------------------------------
 
@@ -232,6 +235,7 @@ class Exchange:
     async def _serve_whole(self) -> None:
         target = self._target
         whole = Whole(self.head, self._held.whole(), self.request_id)
+        answer: Response | Invocation | Streamed
         try:
             match target:
                 case ToApi():
@@ -252,6 +256,10 @@ class Exchange:
         if isinstance(answer, Invocation):
             self._wants_log = answer.wants_log
             await self._ask(Order(answer.function_name, answer.qualifier, "/invoke", whole=True, event=True))
+        elif isinstance(answer, Streamed):
+            self._outflow = Outflow(self._caller, self._trace)
+            keep_alive = await self._outflow.run(answer, self.head, self.request_id)
+            self._finish(keep_alive=keep_alive)
         else:
             self._answer(answer)
 

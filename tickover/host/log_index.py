@@ -76,6 +76,15 @@ def read_index(log: Path) -> LogIndex:
     return replace(index, ends=looks[0::2], times=looks[1::2])
 
 
+def whose_log(log: Path) -> Whose:
+    """Whose log it is, as far as anybody knows."""
+    try:
+        with times_path(log).open("rb") as file:
+            return _head(file.read(_HEAD_BYTES)).whose
+    except FileNotFoundError:
+        return Whose()
+
+
 def look(log: Path, whose: Whose | None = None) -> int:
     """Note how long a log is, and when it became so; how long it is now. Raises OSError."""
     try:

@@ -31,6 +31,7 @@ from tickover.host.db import Database
 from tickover.host.door import Door
 from tickover.host.door_body import BodyStore
 from tickover.host.door_context import DoorContext, Invocation, Whole
+from tickover.host.door_stream import Streamed
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.folder import sign
 from tickover.host.handover import NOBODY, Former
@@ -338,6 +339,8 @@ class Host:
                 gpus=pool.gpus,
                 former=lambda: self._control.former_hosts() if self._control else [],
                 shutdown=self.request_stop,
+                folder=self._settings.directory,
+                is_over=lambda: self._stop.is_set() or not self._switch.is_with(pool),
             )
         )
         return Core(store, registry, pool, sessions, api, admin)
@@ -350,7 +353,7 @@ class Host:
             await self._owned()
             return await self._core.api.handle(whole)
 
-        async def admin(whole: Whole) -> Response:
+        async def admin(whole: Whole) -> Response | Streamed:
             await self._owned()
             return await self._core.admin.handle(whole)
 
