@@ -50,6 +50,13 @@ class Whole:
     request_id: str
 
 
+@dataclass(slots=True)
+class Fate:
+    """Why the host cuts what is open; empty as long as it does not."""
+
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class DoorContext:
     """What an exchange may ask."""
@@ -66,3 +73,4 @@ class DoorContext:
     bodies: BodyStore = field(default_factory=BodyStore)
     deadlines: Deadlines = field(default_factory=Deadlines)
     ended: Ended = unheard  # told once of each exchange, at its end
+    fate: Fate = field(default_factory=Fate)  # of all the exchanges of one host

@@ -196,7 +196,7 @@ class Exchange:
             self._relay.cancel()
         self._release(failed=False)
         self._close()
-        self._tell(End.CALLER_LEFT)
+        self._tell(End.BROKEN if self._context.fate.reason else End.CALLER_LEFT, self._context.fate.reason)
 
     def _tell_to_continue(self) -> None:
         if self.head.awaits_continue and not self._received and not self._told_to_continue:
@@ -374,10 +374,10 @@ class Exchange:
         if self._task is not None:
             self._task.cancel()
         self._release(failed=False)
+        words = f"the function's timeout of {seconds} seconds has passed"
         if answered:
-            self._cut(End.TIMEOUT)
+            self._cut(End.TIMEOUT, words)
         else:
-            words = f"the function's timeout of {seconds} seconds has passed"
             self._fail(HttpError(504, "FunctionTimeout", words), End.TIMEOUT)
 
     def _fail(self, error: HttpError, end: End = End.COMPLETE) -> None:
@@ -412,7 +412,7 @@ class Exchange:
             return
         self._done = True
         self._close()
-        self._tell(End.COMPLETE)
+        self._tell(self._trace.end, self._trace.reason)
         self._caller.exchange_done(keep_alive=keep_alive)
 
     def _cut(self, end: End, reason: str = "") -> None:

@@ -30,7 +30,7 @@ from tickover.host.control import Control
 from tickover.host.db import Database
 from tickover.host.door import Door
 from tickover.host.door_body import BodyStore
-from tickover.host.door_context import DoorContext, Invocation, Whole
+from tickover.host.door_context import DoorContext, Fate, Invocation, Whole
 from tickover.host.door_stream import Streamed
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.folder import sign
@@ -161,6 +161,8 @@ class Host:
         self._certificates = Certificates(lambda: self._core.registry)
         self._stop = asyncio.Event()
         self._keep_instances = False
+        self._fate = Fate()
+        self._why_cut = "the host stops"
         self._switch = Switch()
         self._upstreams = UpstreamPool()
         self._reports = RequestReports(settings.directory / "access.log", settings.access_share)
@@ -208,7 +210,7 @@ class Host:
             self._control.shut()
         if is_ours:
             (self._settings.directory / "host.json").unlink(missing_ok=True)
-        await self._door.close(self._settings.grace_seconds)
+        await self._door.close(self._settings.grace_seconds, self._why_cut)
         await self._reports.close()
         if self._control is not None:
             self._control.close()
@@ -299,6 +301,7 @@ class Host:
         left = await self._door.finish(seconds)
         if left:
             log.warning("connections are cut: they are older than a former host may be", connections=left)
+        self._why_cut = f"the host was replaced, and {seconds:.0f} seconds later this was still open"
         self._settings = replace(self._settings, grace_seconds=0.0)
         self._stop.set()
 
@@ -311,7 +314,7 @@ class Host:
     def _with_apis(
         self, store: Store, registry: ObjectRegistry, pool: HostPool, sessions: SessionDesk
     ) -> Core:
-        self._reports.show(registry, pool.metrics)
+        self._reports.show(registry, pool)
         api = Api(
             ApiContext(
                 registry,
@@ -373,6 +376,7 @@ class Host:
             bodies=BodyStore(self._settings.directory),
             sessions=sessions,
             ended=self._reports.ended,
+            fate=self._fate,
         )
 
     async def _owned(self) -> None:
