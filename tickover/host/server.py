@@ -301,7 +301,7 @@ class Host:
         left = await self._door.finish(seconds)
         if left:
             log.warning("connections are cut: they are older than a former host may be", connections=left)
-        self._why_cut = f"the host was replaced, and {seconds:.0f} seconds later this was still open"
+        self._why_cut = f"the host was replaced, and {seconds:g} seconds later this was still open"
         self._settings = replace(self._settings, grace_seconds=0.0)
         self._stop.set()
 
