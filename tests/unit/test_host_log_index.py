@@ -148,5 +148,11 @@ def test_tidying_takes_the_times_with_the_log(log: Path) -> None:
 def test_the_host_notes_whose_logs_grow(log: Path) -> None:
     wrote(log, "one\n", 10)
     view = InstanceView("i-1", "chat-dev", "live", "3", InstanceState.IDLE, 0, 1, 2, 3)
-    look_at_logs(log.parent, (view, replace(view, instance_id="i-2")))  # the second has written nothing
+    views = (view, replace(view, instance_id="i-2"))  # the second has written nothing
+    sizes = look_at_logs(log.parent, views, {})
+    assert sizes == {"i-1": 4}
     assert read_index(log).whose == CHAT and not times_path(log.with_name("i-2.log")).exists()
+    times_path(log).unlink()
+    assert look_at_logs(log.parent, views, sizes) == sizes and not times_path(log).exists()  # nothing to note
+    wrote(log, "two\n", 20)
+    assert look_at_logs(log.parent, views, sizes) == {"i-1": 8} and read_index(log).time_of(8) == 20 * SECOND

@@ -21,7 +21,7 @@ from tickover.host.log_index import Whose, look, read_index, whose_log
 from tickover.host.log_lines import Line, line_begin, lines, tail_begin
 from tickover.host.model import InstanceView
 
-PIECE_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 16 * 1024  # made at a stretch: a millisecond or two
 ROUND_SECONDS: Final = 0.25
 QUIET_SECONDS: Final = 15.0  # then an empty line is sent, so that the caller knows that somebody is there
 REST_NS: Final = 1_000_000_000  # so long may the end of a line take

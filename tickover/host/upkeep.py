@@ -7,7 +7,8 @@ next time. Never: touches an instance that is on the roster.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -52,10 +53,11 @@ def tidy_logs(around: Surroundings, roster: Roster) -> None:
 async def look_for_ever(log_dir: Path, instances: Callable[[], Iterable[InstanceView]]) -> None:
     """Note when the logs of instances grow."""
     is_failing = False
+    sizes: dict[str, int] = {}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            look_at_logs(log_dir, instances())
+            sizes = look_at_logs(log_dir, instances(), sizes)
         except OSError as error:
             if not is_failing:
                 log.warning("the times of logs cannot be noted", error=str(error))
@@ -64,11 +66,19 @@ async def look_for_ever(log_dir: Path, instances: Callable[[], Iterable[Instance
             is_failing = False
 
 
-def look_at_logs(log_dir: Path, views: Iterable[InstanceView]) -> None:
-    """Once. Raises OSError."""
+def look_at_logs(log_dir: Path, views: Iterable[InstanceView], before: Mapping[str, int]) -> dict[str, int]:
+    """Once, at those whose size is not what it was; their sizes, by instance. Raises OSError."""
+    sizes = {}
     for view in views:
-        whose = Whose(view.function_name, view.qualifier, view.version_id)
-        log_index.look(log_dir / f"{view.instance_id}.log", whose)
+        path = log_dir / f"{view.instance_id}.log"
+        try:
+            size = os.stat(path).st_size
+        except FileNotFoundError:  # it has written nothing, or that was tidied away
+            continue
+        if before.get(view.instance_id) != size:
+            log_index.look(path, Whose(view.function_name, view.qualifier, view.version_id))
+        sizes[view.instance_id] = size
+    return sizes
 
 
 def tell_end(task: asyncio.Task[None]) -> None:
