@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from tickover.cli_logs import logs
 from tickover.cli_operate import add_operations
 from tickover.cli_options import PLAIN, AsJson, Nas, Stack, session
 from tickover.cli_plugin import import_, plugin_app
@@ -31,6 +32,7 @@ model_app = typer.Typer(help="Models on the NAS: pull, ls.", **PLAIN)
 app.add_typer(host_app, name="host")
 add_operations(app)
 app.command("import")(import_)
+app.command("logs")(logs)
 app.add_typer(stack_app, name="stack")
 app.add_typer(state_app, name="state")
 app.add_typer(config_app, name="config")
@@ -192,18 +194,6 @@ def ps(
     from tickover.commands import services
 
     return services.ps(session(), everything=everything, as_json=as_json)
-
-
-@app.command()
-def logs(
-    name: Annotated[str, typer.Argument(metavar="INSTANCE|SERVICE")],
-    tail: Annotated[int, typer.Option("--tail", "-n", min=1, help="How many lines.")] = 100,
-    as_json: AsJson = False,
-) -> int:
-    """The log of an instance."""
-    from tickover.commands import services
-
-    return services.logs(session(), name, tail, as_json=as_json)
 
 
 @app.command()

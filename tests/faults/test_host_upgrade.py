@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -210,6 +211,9 @@ def test_a_stream_older_than_a_former_host_may_be_is_cut_and_said(world: World) 
         stream._answer.read()
     until(lambda: is_gone(first), "the end of the former host")
     assert "older than a former host may be" in world.log()
+    lines = [json.loads(line) for line in (world.home / "host" / "access.log").read_text().splitlines()]
+    why = "the host was replaced, and 0.3 seconds later this was still open"
+    assert [line["reason"] for line in lines if line["end"] == "broken"] == [why]
 
 
 def test_what_cannot_be_replaced_is_said(world: World) -> None:

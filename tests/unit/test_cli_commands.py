@@ -99,7 +99,7 @@ def test_a_folder_without_a_project_is_named(tickover: CommandLine, tmp_path: Pa
         (["prevew"], "Did you mean 'preview'?"),
         (["stack", "outptu"], "Did you mean 'output'?"),
         (["up", "--yess"], "Did you mean --yes"),
-        (["logs"], "Missing argument"),
+        (["invoke"], "Missing argument"),
         (["preview", "--parallel", "many"], "--parallel"),
         (["-C", "/no/such/folder", "ps"], "/no/such/folder: No such file or directory."),
     ],

@@ -1,7 +1,7 @@
-"""`tickover ps|logs|wake|invoke`: what runs, and a request to it.
+"""`tickover ps|wake|invoke`: what runs, and a request to it.
 
 Owns: the answers on the terminal, and how a service's name becomes function and URL. Promises: asking for
-instances or logs wakes nothing. Never: changes what is declared.
+instances wakes nothing. Never: changes what is declared.
 """
 
 from __future__ import annotations
@@ -105,40 +105,6 @@ def state_text(instance: Mapping[str, Any]) -> str:
     """``idle (asleep)``: how far down the idle ladder it is; else its state."""
     state, rung = str(instance["state"]), _RUNGS.get(str(instance.get("rung", "")))
     return f"{state} ({rung})" if state == "idle" and rung else state
-
-
-def logs(session: Session, name: str, tail: int, *, as_json: bool) -> int:
-    """`logs`: of an instance, or of a function's newest one."""
-    from tickover.host.client import AdminClient
-
-    client = AdminClient(session.home)
-    instances = client.instances()
-    instance_id = _instance_of(name, instances)
-    lines = client.logs(instance_id, tail)
-    if as_json:
-        session.say_json({"instance_id": instance_id, "lines": lines})
-    else:
-        session.say(*(clean(line) for line in lines))
-    return int(Exit.OK)
-
-
-def _instance_of(name: str, instances: Sequence[Mapping[str, Any]]) -> str:
-    if any(i["instance_id"] == name for i in instances):
-        return name
-    starts = [i for i in instances if str(i["instance_id"]).startswith(name)]
-    if len(starts) == 1:
-        return str(starts[0]["instance_id"])
-    of_function = [i for i in instances if i["function"] == name or str(i["function"]).startswith(f"{name}-")]
-    if of_function:
-        return str(max(of_function, key=lambda i: int(i["created_ns"]))["instance_id"])
-    known = [str(i["instance_id"]) for i in instances] + [str(i["function"]) for i in instances]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    raise ConfigError(
-        "unknown-instance",
-        "Instance not found",
-        f"No instance or function is called {name!r}." + (f" Did you mean `{near[0]}`?" if near else ""),
-        hint="tickover ps --all",
-    )
 
 
 def wake(session: Session, stack: str | None, name: str | None, *, count: int | None, as_json: bool) -> int:

@@ -80,6 +80,10 @@ class Session:
         """One JSON document on standard output."""
         self.say(json.dumps(value, indent=2, ensure_ascii=False))
 
+    def say_line(self, value: Any) -> None:
+        """One JSON object on a line of standard output."""
+        self.say(json.dumps(value, ensure_ascii=False))
+
     # --- the stack -----------------------------------------------------------------------------------
 
     def stack(self, named: str | None) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,19 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from tickover.errors import TickoverError
+from tickover.host import access_tail, log_stream
+from tickover.host.admin_logs import log_query, place_after
 from tickover.host.api_context import NOT_FOUND_CODES, parse_body, parse_query
 from tickover.host.auth import Credentials
 from tickover.host.door_context import Whole
+from tickover.host.door_stream import Streamed
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.metrics import CONTENT_TYPE
 from tickover.host.model import InstanceView, Pool, Refused, UsageRow, Waiting
 from tickover.host.registry import Missing, ObjectRegistry
 from tickover.host.routes import ADMIN_PREFIX
 from tickover.host.store import Kind
-
-DEFAULT_TAIL = 200
-MAX_TAIL_BYTES = 4 * 1024 * 1024
-_INSTANCE_ID = re.compile(r"[\w.-]{1,128}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,8 @@ class AdminContext:
     former: Callable[[], Sequence[Mapping[str, Any]]]  # hosts before this one that finish their requests
     stop_seconds: Callable[[], float]
     shutdown: Callable[[bool], None]  # keep instances?
+    folder: Path  # of logs/ and access.log
+    is_over: Callable[[], bool]  # this host ends, or another one owns the instances
 
 
 class Admin:
@@ -56,24 +56,24 @@ class Admin:
 
     def __init__(self, context: AdminContext) -> None:
         self._context = context
-        self._calls: dict[tuple[str, str], Callable[[Whole], Awaitable[Response]]] = {
+        self._calls: dict[tuple[str, str], Callable[[Whole], Awaitable[Response | Streamed]]] = {
             ("GET", "status"): self._status,
             ("GET", "instances"): self._instances,
             ("GET", "usage"): self._usage,
             ("GET", "waiting"): self._waiting,
             ("GET", "metrics"): self._metrics,
+            ("GET", "logs"): self._logs,
+            ("GET", "access"): self._access,
             ("POST", "wake"): self._wake,
             ("POST", "shutdown"): self._shutdown,
         }
 
-    async def handle(self, whole: Whole) -> Response:
+    async def handle(self, whole: Whole) -> Response | Streamed:
         """The answer of one call. Raises HttpError."""
         head = whole.head
         if not self._context.credentials.is_admin(head.header(b"authorization")):
             raise HttpError(401, "AccessDenied", "the admin API needs the host's admin token")
         name = head.path[len(ADMIN_PREFIX) + 1 :]
-        if head.method == "GET" and name.startswith("logs/"):
-            return self._logs(name.partition("/")[2], whole)
         call = self._calls.get((head.method, name))
         if call is None:
             raise HttpError(404, "NotSupported", f"the admin API has no {head.method} {name}")
@@ -130,14 +130,17 @@ class Admin:
     async def _metrics(self, whole: Whole) -> Response:
         return Response(200, self._context.metrics(), ((b"content-type", CONTENT_TYPE.encode()),))
 
-    def _logs(self, instance_id: str, whole: Whole) -> Response:
-        tail = parse_query(whole.head.query).get("tail") or str(DEFAULT_TAIL)
-        if not tail.isdigit():
-            raise HttpError(400, "InvalidArgument", f"tail must be a number of lines, not {tail!r}")
-        path = self._context.pool.log_path(instance_id) if _INSTANCE_ID.match(instance_id) else None
-        if path is None or not Path(path).is_file():
-            raise HttpError(404, "InstanceNotFound", f"instance '{instance_id}' has no log on this host")
-        return json_response({"instance_id": instance_id, "lines": tail_lines(Path(path), int(tail))})
+    async def _logs(self, whole: Whole) -> Streamed:
+        """What instances have written to their logs."""
+        context = self._context
+        logs = log_stream.Logs(context.folder / "logs", context.pool.instances, context.is_over)
+        return Streamed(log_stream.stream(logs, log_query(parse_query(whole.head.query))))
+
+    async def _access(self, whole: Whole) -> Streamed:
+        """What the access log says."""
+        context, said = self._context, parse_query(whole.head.query)
+        path = context.folder / "access.log"
+        return Streamed(access_tail.stream(path, log_query(said), place_after(said), context.is_over))
 
     async def _wake(self, whole: Whole) -> Response:
         """Of one qualifier, or of every pool of the function; count: at most so many of each pool."""
@@ -194,15 +197,6 @@ def usage_json(row: UsageRow) -> dict[str, Any]:
     found = asdict(row)
     found["billing_class"] = row.billing_class.value
     return found
-
-
-def tail_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a file, without reading more than the end of it."""
-    with path.open("rb") as log:
-        size = log.seek(0, os.SEEK_END)
-        log.seek(max(0, size - MAX_TAIL_BYTES))
-        text = log.read().decode("utf-8", errors="replace")
-    return text.splitlines()[-count:] if count else []
 
 
 def _nanoseconds(query: Mapping[str, str], name: str, default: int) -> int:

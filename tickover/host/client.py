@@ -7,6 +7,8 @@ that says how to start it; the admin token is in no error. Never: starts a host.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tickover.paths import host_dir
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 WAKE_SECONDS = 180.0
+STREAM_SECONDS = 60.0  # a host with nothing to say sends an empty line more often than that
 
 
 def read_host_file(home: Path) -> dict[str, Any] | None:
@@ -67,9 +70,20 @@ class AdminClient:
             query["until"] = str(until_ns)
         return self._call("GET", "usage", query=query)
 
-    def logs(self, instance_id: str, tail: int = 200) -> list[str]:
-        found: list[str] = self._call("GET", f"logs/{instance_id}", query={"tail": str(tail)})["lines"]
-        return found
+    def stream(self, name: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """The JSON lines of `logs` or `access`, as they come. A host that breaks off is an error."""
+        with self._asked("GET", name, query=query, read_seconds=STREAM_SECONDS, stream=True) as answer:
+            if answer.status_code >= 400:
+                _result(answer, name)
+            rest = b""
+            try:
+                for part in answer.iter_content(chunk_size=None):
+                    *whole, rest = (rest + part).split(b"\n")
+                    yield from (json.loads(line) for line in whole if line)
+            except requests.RequestException as err:
+                raise TickoverError(
+                    "host-broke-off", "Host broke off", f"The answer to {name} did not come to its end."
+                ) from err
 
     def wake(
         self, function_name: str, qualifier: str | None = None, count: int | None = None
@@ -92,6 +106,20 @@ class AdminClient:
         body: dict[str, Any] | None = None,
         read_seconds: float = READ_SECONDS,
     ) -> dict[str, Any]:
+        with self._asked(method, name, query=query, body=body, read_seconds=read_seconds) as answer:
+            return _result(answer, name)
+
+    @contextmanager
+    def _asked(
+        self,
+        method: str,
+        name: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        read_seconds: float,
+        stream: bool = False,
+    ) -> Iterator[requests.Response]:
         facts = read_host_file(self._home)
         try:
             credentials = load_credentials(host_dir(self._home) / "credentials.json")
@@ -109,6 +137,7 @@ class AdminClient:
                     json=body,
                     headers={"Authorization": f"Bearer {credentials.admin_token}"},
                     timeout=(CONNECT_SECONDS, read_seconds),
+                    stream=stream,
                 )
             except requests.ConnectionError as err:
                 raise host_not_running(self._home) from err
@@ -119,7 +148,8 @@ class AdminClient:
                     f"The host at {facts['url']} took more than {read_seconds:.0f} seconds for {name}.",
                     exit_code=Exit.TIMEOUT,
                 ) from err
-            return _result(answer, name)
+            with answer:
+                yield answer
 
 
 def _result(answer: requests.Response, name: str) -> dict[str, Any]:
@@ -131,12 +161,14 @@ def _result(answer: requests.Response, name: str) -> dict[str, Any]:
         ) from err
     if answer.status_code >= 400:
         exit_code = Exit.AUTHENTICATION if answer.status_code == 401 else Exit.RESOURCE
+        retry = answer.headers.get("retry-after", "")
         raise TickoverError(
             "host-refused",
             "Host refused the call",
             f"{value.get('Code', 'Error')}: {value.get('Message', '')}",
             address=name,
             exit_code=exit_code,
+            retry_after_seconds=float(retry) if retry.isdigit() else None,
         )
     found: dict[str, Any] = value
     return found

@@ -102,8 +102,8 @@ class Door:
                     await self._changed.wait()
         return len(self._connections)
 
-    async def close(self, grace_seconds: float) -> None:
-        """Take nobody new, let open requests finish for a while, then cut."""
+    async def close(self, grace_seconds: float, why: str = "the host stops") -> None:
+        """Take nobody new, let open requests finish for a while, then cut; why is told of those."""
         self.is_closing = True
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -117,6 +117,7 @@ class Door:
                 connection.close_if_quiet(self.now())
             if self._connections:
                 await asyncio.sleep(0.02)
+        self.context.fate.reason = why
         for connection in list(self._connections):
             connection.abort()
         for gate in self._gates:

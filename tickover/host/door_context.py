@@ -13,6 +13,7 @@ from tickover.host.acme_challenges import Challenges
 from tickover.host.auth import Credentials
 from tickover.host.door_body import BodyStore
 from tickover.host.door_deadlines import Deadlines
+from tickover.host.door_stream import Streamed
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.http import Head, Response
 from tickover.host.jwks_fetch import KeySets
@@ -51,6 +52,13 @@ class Whole:
     request_id: str
 
 
+@dataclass(slots=True)
+class Fate:
+    """Why the host cuts what is open; empty as long as it does not."""
+
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class DoorContext:
     """What an exchange may ask."""
@@ -59,7 +67,7 @@ class DoorContext:
     registry: ObjectRegistry
     routes: Callable[[], RouteTable]
     api: Callable[[Whole], Awaitable[Response | Invocation]]
-    admin: Callable[[Whole], Awaitable[Response]]
+    admin: Callable[[Whole], Awaitable[Response | Streamed]]
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool
@@ -69,3 +77,4 @@ class DoorContext:
     challenges: Challenges = field(default_factory=Challenges)
     key_sets: KeySets = field(default_factory=KeySets)
     ended: Ended = unheard  # told once of each exchange, at its end
+    fate: Fate = field(default_factory=Fate)  # of all the exchanges of one host

@@ -19,6 +19,7 @@ from tickover.host.auth import AuthKind, check_caller
 from tickover.host.door_body import HeldBody
 from tickover.host.door_context import DoorContext, Invocation, Order, Whole
 from tickover.host.door_relay import Caller, Relay, request_lines
+from tickover.host.door_stream import Outflow, Streamed
 from tickover.host.door_upstream import UpstreamConnection
 from tickover.host.http import (
     MAX_BODY_BYTES,
@@ -75,6 +76,7 @@ class Exchange:
         self._lease: Lease | None = None
         self._seat: Seat | None = None
         self._relay: Relay | None = None
+        self._outflow: Outflow | None = None
         self._task: asyncio.Task[None] | None = None
         self._timed = False
         self._attempts = 0
@@ -185,8 +187,9 @@ class Exchange:
             self._relay.caller_eof()
 
     def set_caller_writable(self, writable: bool) -> None:
-        if self._relay is not None:
-            self._relay.set_caller_writable(writable)
+        taker = self._relay or self._outflow
+        if taker is not None:
+            taker.set_caller_writable(writable)
 
     def caller_gone(self) -> None:
         """The caller closed: leave the queue, close the instance's side, give the lease back."""
@@ -199,7 +202,7 @@ class Exchange:
             self._relay.cancel()
         self._release(failed=False)
         self._close()
-        self._tell(End.CALLER_LEFT)
+        self._tell(End.BROKEN if self._context.fate.reason else End.CALLER_LEFT, self._context.fate.reason)
 
     def _tell_to_continue(self) -> None:
         if self.head.awaits_continue and not self._received and not self._told_to_continue:
@@ -216,7 +219,7 @@ class Exchange:
         problem = task.exception()
         if problem is not None:
             log.error("request failed inside the host", request_id=self.request_id, exc_info=problem)
-            self._fail(_BROKEN, End.BROKEN)
+            self._cut(End.BROKEN, _BROKEN.message) if self._outflow else self._fail(_BROKEN, End.BROKEN)
 
     # -- the way to an instance ------------------------------------------------------------------------
 
@@ -238,6 +241,7 @@ class Exchange:
     async def _serve_whole(self) -> None:
         target = self._target
         whole = Whole(self.head, self._held.whole(), self.request_id)
+        answer: Response | Invocation | Streamed
         try:
             match target:
                 case ToApi():
@@ -258,6 +262,10 @@ class Exchange:
         if isinstance(answer, Invocation):
             self._wants_log = answer.wants_log
             await self._ask(Order(answer.function_name, answer.qualifier, "/invoke", whole=True, event=True))
+        elif isinstance(answer, Streamed):
+            self._outflow = Outflow(self._caller, self._trace)
+            keep_alive = await self._outflow.run(answer, self.head, self.request_id)
+            self._finish(keep_alive=keep_alive)
         else:
             self._answer(answer)
 
@@ -372,10 +380,10 @@ class Exchange:
         if self._task is not None:
             self._task.cancel()
         self._release(failed=False)
+        words = f"the function's timeout of {seconds} seconds has passed"
         if answered:
-            self._cut(End.TIMEOUT)
+            self._cut(End.TIMEOUT, words)
         else:
-            words = f"the function's timeout of {seconds} seconds has passed"
             self._fail(HttpError(504, "FunctionTimeout", words), End.TIMEOUT)
 
     def _fail(self, error: HttpError, end: End = End.COMPLETE) -> None:
@@ -410,7 +418,7 @@ class Exchange:
             return
         self._done = True
         self._close()
-        self._tell(End.COMPLETE)
+        self._tell(self._trace.end, self._trace.reason)
         self._caller.exchange_done(keep_alive=keep_alive)
 
     def _cut(self, end: End, reason: str = "") -> None:

@@ -11,7 +11,7 @@ import time
 from functools import lru_cache
 from typing import Protocol
 
-from tickover.host.access import Trace
+from tickover.host.access import End, Trace
 from tickover.host.cors import without_cors
 from tickover.host.door_body import HeldBody
 from tickover.host.door_upstream import UpstreamConnection, UpstreamPool
@@ -28,6 +28,7 @@ from tickover.host.logtail import LogMark
 from tickover.host.model import Lease
 
 _NO_BODY_STATUS = frozenset({204, 304})
+_CLOSE_BYTES = 127  # the longest close frame of a server
 
 
 class Caller(Protocol):
@@ -90,6 +91,7 @@ class Relay:
         self._answered = False
         self._raw = False
         self._raw_ends = 0
+        self._last = b""  # of what the instance said in a tunnel
         self._done = False
         self._keep_alive = True
         self.is_event = False
@@ -251,6 +253,7 @@ class Relay:
             return
         self._done = True
         if self._raw:
+            self._note_raw_end("the instance broke the WebSocket off (1006)")
             self._caller.write_eof()
             self._owner.relay_ended(keep_alive=False, reusable=False)
             return
@@ -270,16 +273,23 @@ class Relay:
         self.on_flush()
         self._caller.enter_tunnel()
         if rest:
-            self._write(rest)
+            self.on_raw(rest)
 
     def on_raw(self, data: bytes) -> None:
         if not self._done:
+            self._last = (data if len(data) >= _CLOSE_BYTES else self._last + data)[-_CLOSE_BYTES:]
             self._write(data)
 
     def on_raw_eof(self) -> None:
         if not self._done:
+            self._note_raw_end("the instance ended the WebSocket without a close frame (1006)")
             self._caller.write_eof()
             self._one_raw_end()
+
+    def _note_raw_end(self, why: str) -> None:
+        """The instance has ended a tunnel. It may, if it has said so or if the caller has ended it before."""
+        if self.trace is not None and not self._raw_ends and not ends_with_close(self._last):
+            self.trace.end, self.trace.reason = End.BROKEN, why
 
     def _one_raw_end(self) -> None:
         self._raw_ends += 1
@@ -322,3 +332,13 @@ def _identity(
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def ends_with_close(data: bytes) -> bool:
+    """Whether the last thing in what a server sent is a WebSocket's close frame."""
+    for size in range(2, min(len(data), _CLOSE_BYTES) + 1):
+        if data[-size] == 0x88 and data[-size + 1] == size - 2:
+            code = int.from_bytes(data[-size + 2 :][:2], "big")
+            if size == 2 or (size > 3 and 1000 <= code < 5000):
+                return True
+    return False

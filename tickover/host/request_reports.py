@@ -6,13 +6,25 @@ anew. Never: decides what a line or a series is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
-from tickover.host.access import Trace, is_kept
+from tickover.host.access import End, Trace, is_kept
 from tickover.host.access_file import AccessFile
 from tickover.host.metrics import Metrics
+from tickover.host.model import InstanceView
 from tickover.host.registry import Missing, ObjectRegistry
 from tickover.host.request_stats import RequestStats
+from tickover.host.states import ENDED
+
+
+class Shown(Protocol):
+    """The pool."""
+
+    @property
+    def metrics(self) -> Metrics: ...
+    def instances(self) -> Iterable[InstanceView]: ...
 
 
 class RequestReports:
@@ -23,15 +35,18 @@ class RequestReports:
         self._file = AccessFile(path)
         self._stats = RequestStats(self._is_declared, lambda: self._file.dropped)
         self._registry: ObjectRegistry | None = None
+        self._pool: Shown | None = None
         self.start, self.close = self._file.start, self._file.close
 
-    def show(self, registry: ObjectRegistry, metrics: Metrics) -> None:
-        """What is declared, and where the counters are shown, from now on."""
-        self._registry = registry
-        metrics.registry.register(self._stats)
+    def show(self, registry: ObjectRegistry, pool: Shown) -> None:
+        """What is declared and what runs, and where the counters are shown, from now on."""
+        self._registry, self._pool = registry, pool
+        pool.metrics.registry.register(self._stats)
 
     def ended(self, trace: Trace) -> None:
         """An exchange is over."""
+        if trace.end is End.BROKEN and (why := self._why_ended(trace.instance_id)):
+            trace.reason = f"{trace.reason} ({why})"
         self._stats.observe(trace)
         if is_kept(trace, self._share):
             self._file.put(trace)
@@ -44,3 +59,10 @@ class RequestReports:
         except Missing:
             return False
         return True
+
+    def _why_ended(self, instance_id: str) -> str:
+        """Why the pool has ended an instance, or why that has ended: only it knows a drain from a
+        crash. Empty where it has said nothing, or not yet."""
+        views = self._pool.instances() if self._pool is not None and instance_id else ()
+        found = next((view for view in views if view.instance_id == instance_id), None)
+        return found.reason.partition("\n")[0] if found is not None and found.state in ENDED else ""

@@ -33,7 +33,8 @@ from tickover.host.control import Control
 from tickover.host.db import Database
 from tickover.host.door import Door
 from tickover.host.door_body import BodyStore
-from tickover.host.door_context import DoorContext, Invocation, Whole
+from tickover.host.door_context import DoorContext, Fate, Invocation, Whole
+from tickover.host.door_stream import Streamed
 from tickover.host.door_upstream import UpstreamPool
 from tickover.host.folder import sign
 from tickover.host.handover import NOBODY, Former
@@ -41,7 +42,7 @@ from tickover.host.hooks import Account
 from tickover.host.http import HttpError, Response
 from tickover.host.jwks_fetch import KeySets
 from tickover.host.metrics import Metrics
-from tickover.host.model import Lease, Pool
+from tickover.host.model import InstanceView, Lease, Pool
 from tickover.host.ports import Bound
 from tickover.host.registry import ObjectRegistry
 from tickover.host.request_reports import RequestReports
@@ -52,6 +53,7 @@ from tickover.host.store import Store
 from tickover.host.succession import Inherited
 from tickover.host.switch import Switch
 from tickover.host.tls import Certificates
+from tickover.host.upkeep import look_for_ever
 from tickover.paths import host_dir, nas_dir
 
 log = structlog.get_logger(__name__)
@@ -169,6 +171,8 @@ class Host:
         )
         self._stop = asyncio.Event()
         self._keep_instances = False
+        self._fate = Fate()
+        self._why_cut = "the host stops"
         self._switch = Switch()
         self._upstreams = UpstreamPool()
         self._key_sets = KeySets()
@@ -188,6 +192,7 @@ class Host:
         self._core = await self._begin(inherited.former if inherited else NOBODY)
         self._door = Door(self._context())
         self._reports.start()
+        looking = asyncio.get_running_loop().create_task(look_for_ever(directory / "logs", self._seen))
         self._control = Control(self, directory, self._switch, self._door) if self._lock else None
         is_ours = inherited is None
         try:
@@ -207,6 +212,7 @@ class Host:
             await self._stop.wait()
             log.info("stopping", keep_instances=self._keep_instances)
         finally:
+            looking.cancel()
             is_ours = is_ours and not (self._control is not None and self._control.is_over)
             await self._end(is_ours)
 
@@ -217,7 +223,7 @@ class Host:
         if is_ours:
             (self._settings.directory / "host.json").unlink(missing_ok=True)
         await self._issuing.close()
-        await self._door.close(self._settings.grace_seconds)
+        await self._door.close(self._settings.grace_seconds, self._why_cut)
         await self._reports.close()
         if self._control is not None:
             self._control.close()
@@ -310,6 +316,7 @@ class Host:
         left = await self._door.finish(seconds)
         if left:
             log.warning("connections are cut: they are older than a former host may be", connections=left)
+        self._why_cut = f"the host was replaced, and {seconds:g} seconds later this was still open"
         self._settings = replace(self._settings, grace_seconds=0.0)
         self._stop.set()
 
@@ -322,7 +329,7 @@ class Host:
     def _with_apis(
         self, store: Store, registry: ObjectRegistry, pool: HostPool, sessions: SessionDesk
     ) -> Core:
-        self._reports.show(registry, pool.metrics)
+        self._reports.show(registry, pool)
         for counted in (self._key_sets.fetches, self._issuing.orders, self._issuing.expiry):
             pool.metrics.registry.register(counted)
 
@@ -359,6 +366,8 @@ class Host:
                 certificates=self._issuing.report,
                 former=lambda: self._control.former_hosts() if self._control else [],
                 shutdown=self.request_stop,
+                folder=self._settings.directory,
+                is_over=lambda: self._stop.is_set() or not self._switch.is_with(pool),
             )
         )
         return Core(store, registry, pool, sessions, api, admin)
@@ -371,7 +380,7 @@ class Host:
             await self._owned()
             return await self._core.api.handle(whole)
 
-        async def admin(whole: Whole) -> Response:
+        async def admin(whole: Whole) -> Response | Streamed:
             await self._owned()
             return await self._core.admin.handle(whole)
 
@@ -393,12 +402,18 @@ class Host:
             challenges=self._challenges,
             key_sets=self._key_sets,
             ended=self._reports.ended,
+            fate=self._fate,
         )
 
     async def _owned(self) -> None:
         """Wait until this host owns the instances. Raises HttpError if another one does."""
         if await self._switch.owner() is not self._core.pool:
             raise HttpError(503, "ServiceUnavailable", "this host was replaced by a new one; ask again", 1)
+
+    def _seen(self) -> tuple[InstanceView, ...]:
+        """The instances, while they are this host's."""
+        pool = self._core.pool
+        return pool.instances() if self._switch.is_with(pool) else ()
 
     def _sign(self) -> dict[str, Any]:
         """Write down who serves here, for the command line."""

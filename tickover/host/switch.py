@@ -46,6 +46,10 @@ class Switch:
                 if place is not None:
                     raise
 
+    def is_with(self, owner: Leases) -> bool:
+        """Whether this one owns the instances now."""
+        return self._owner is owner
+
     async def owner(self) -> Leases:
         """Whoever owns the instances, as soon as that is decided."""
         while self._owner is None:

@@ -7,9 +7,15 @@ next time. Never: touches an instance that is on the roster.
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import structlog
 
+from tickover.host import log_index
+from tickover.host.log_index import Whose
+from tickover.host.model import InstanceView
 from tickover.host.roster import Roster
 from tickover.host.runtimes import logs
 from tickover.host.runtimes.base import RuntimeFailed
@@ -17,6 +23,7 @@ from tickover.host.works import Surroundings
 
 log = structlog.get_logger(__name__)
 
+LOOK_SECONDS = 1.0
 _COLLECT_SECONDS = 60.0
 
 
@@ -37,10 +44,41 @@ def tidy_logs(around: Surroundings, roster: Roster) -> None:
     living = set(roster.instances)
     try:
         for instance_id in living:
-            logs.cut(around.log_path(instance_id), around.settings.log_max_bytes)
+            log_index.cut(around.log_path(instance_id), around.settings.log_max_bytes)
         logs.tidy(around.log_dir, living, around.settings.logs_kept)
     except OSError as error:
         log.warning("logs could not be tidied", error=str(error))
+
+
+async def look_for_ever(log_dir: Path, instances: Callable[[], Iterable[InstanceView]]) -> None:
+    """Note when the logs of instances grow."""
+    is_failing = False
+    sizes: dict[str, int] = {}
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            sizes = look_at_logs(log_dir, instances(), sizes)
+        except OSError as error:
+            if not is_failing:
+                log.warning("the times of logs cannot be noted", error=str(error))
+            is_failing = True
+        else:
+            is_failing = False
+
+
+def look_at_logs(log_dir: Path, views: Iterable[InstanceView], before: Mapping[str, int]) -> dict[str, int]:
+    """Once, at those whose size is not what it was; their sizes, by instance. Raises OSError."""
+    sizes = {}
+    for view in views:
+        path = log_dir / f"{view.instance_id}.log"
+        try:
+            size = os.stat(path).st_size
+        except FileNotFoundError:  # it has written nothing, or that was tidied away
+            continue
+        if before.get(view.instance_id) != size:
+            log_index.look(path, Whose(view.function_name, view.qualifier, view.version_id))
+        sizes[view.instance_id] = size
+    return sizes
 
 
 def tell_end(task: asyncio.Task[None]) -> None:

@@ -34,20 +34,24 @@ def tail(path: Path, lines: int = TAIL_LINES, max_bytes: int = TAIL_BYTES) -> st
     return "\n".join(found[-lines:])
 
 
-def cut(path: Path, max_bytes: int) -> bool:
-    """Keep a log below its bound: its last half goes to `.1`, the file starts again. True if it was cut."""
+def cut(path: Path, max_bytes: int) -> int:
+    """Keep a log below its bound: its last half goes to `.1`, the file starts again. How much was taken
+    from it; 0 if it was not cut."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        return False
+        return 0
     if size <= max_bytes:
-        return False
+        return 0
     with path.open("r+b") as file:
-        file.seek(-(max_bytes // 2), os.SEEK_END)
-        kept = file.read(max_bytes // 2)
-        path.with_suffix(".log.1").write_bytes(kept)
+        end = file.seek(0, os.SEEK_END)
+        file.seek(end - max_bytes // 2)
+        kept = file.read()  # with what was written meanwhile
+        older = path.with_suffix(".log.1")
+        older.touch(mode=0o600)
+        older.write_bytes(kept)
         file.truncate(0)
-    return True
+    return end - max_bytes // 2 + len(kept)
 
 
 def tidy(folder: Path, living: set[str], kept: int) -> None:
@@ -57,3 +61,4 @@ def tidy(folder: Path, living: set[str], kept: int) -> None:
     for path in dead[kept:]:
         path.unlink(missing_ok=True)
         path.with_suffix(".log.1").unlink(missing_ok=True)
+        path.with_suffix(".times").unlink(missing_ok=True)
