@@ -27,6 +27,7 @@ from tickover.host.model import (
     Lease,
     Place,
     PoolStatus,
+    Prefix,
     Refused,
     UsageRow,
     Waiting,
@@ -64,6 +65,7 @@ class FakePool:
     gate: asyncio.Event | None = None
     timeout: int | None = None
     granted: list[Lease] = field(default_factory=list)
+    prefixes: list[Prefix | None] = field(default_factory=list)
     released: list[tuple[str, bool]] = field(default_factory=list)
     cancelled: int = 0
     notified: int = 0
@@ -102,7 +104,9 @@ class FakePool:
         request_id: str = "",
         session: str = "",
         place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
+        self.prefixes.append(prefix)
         if self.refusal is not None:
             raise self.refusal
         if self.gate is not None:

@@ -91,6 +91,14 @@ def test_a_mistake_in_a_field(changes: dict[str, Any], said: str) -> None:
             {"sleep_mode": True, "command": ["b"]},
             "sleep_mode: `sleep_mode` and `command` cannot both be given",
         ),
+        (
+            {"prefix_affinity": True, "environment": {"TICKOVER_PREFIX_AFFINITY": "on"}},
+            "prefix_affinity: `prefix_affinity` and `environment.TICKOVER_PREFIX_AFFINITY` cannot both",
+        ),
+        (
+            {"environment": {"TICKOVER_PREFIX_AFFINITY": "yes"}},
+            "environment.TICKOVER_PREFIX_AFFINITY: must be on or off, but is 'yes'",
+        ),
         ({"pool": {"reason": "x"}}, "pool.reason: `reason` and `idle: true` cannot both be given"),
         (
             {"extra_args": ["a"], "command": ["b"]},

@@ -26,7 +26,7 @@ from tickover.host.handover import (
     tell,
 )
 from tickover.host.instance import Instance, PoolSettings
-from tickover.host.model import Deepest, Lease, Refused
+from tickover.host.model import Deepest, Lease, Prefix, Refused
 from tickover.host.model import InstanceState as S
 from tickover.host.model import Place as SessionPlace
 from tickover.host.roster import Roster
@@ -200,6 +200,7 @@ class Owner:
         request_id: str = "",
         session: str = "",
         place: SessionPlace | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
         if self.leaves is not None:
             self.leaves.hold()
@@ -293,6 +294,7 @@ def test_a_refusal_is_not_asked_again() -> None:
             request_id: str = "",
             session: str = "",
             place: SessionPlace | None = None,
+            prefix: Prefix | None = None,
         ) -> Lease:
             raise Refused(429, "ResourceExhausted", "full", 1)
 

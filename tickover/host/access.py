@@ -47,6 +47,7 @@ class Trace:
     instance_id: str = ""
     woke: bool = False
     waited_ns: int = 0
+    prefix: str = ""  # of its prompt, see Lease
     status: int = 0  # 0: the caller has seen none
     error_type: str = ""
     bytes_in: int = 0
@@ -63,6 +64,7 @@ class Trace:
         self.version_id, self.instance_id = lease.version_id, lease.instance_id
         self.woke = self.woke or lease.woke
         self.waited_ns += lease.waited_ns
+        self.prefix = lease.prefix
 
     def sent(self, size: int, now_ns: int) -> None:
         """Bytes of an answer have gone to the caller."""
@@ -106,6 +108,7 @@ def line(trace: Trace) -> str:
             "bytes_out": trace.bytes_out,
             "waited_ms": round(trace.waited_ns / _MILLI, 3),
             "woke": trace.woke,
+            "prefix": trace.prefix,
             "first_byte_ms": round((first - trace.began_ns) / _MILLI, 3) if first else None,
             "total_ms": round((trace.ended_ns - trace.began_ns) / _MILLI, 3),
             "end": trace.end.value,

@@ -34,7 +34,7 @@ from tickover.host.http import (
 from tickover.host.logtail import mark_of
 from tickover.host.model import Lease
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
-from tickover.host.seating import seated
+from tickover.host.seating import Asked, seated
 from tickover.host.session_desk import Seat
 
 log = structlog.get_logger(__name__)
@@ -155,6 +155,7 @@ class Exchange:
 
     def body_end(self, trailers: Headers) -> None:
         self._trailers = trailers
+        self._held.end()
         if self._done or not self.is_started:
             return
         if self._relay is not None:
@@ -217,7 +218,7 @@ class Exchange:
     def _send(self, order: Order) -> None:
         """At once if an instance and a connection to it are free, which is the usual case."""
         self._order = order
-        if not self._context.routes().keeps_sessions(order.function_name):
+        if not self._context.routes().is_choosy(order.function_name):
             self._lease = self._context.pool.acquire_now(order.function_name, order.qualifier)
         lease = self._lease
         if lease is not None:
@@ -262,7 +263,8 @@ class Exchange:
         while self._attempts < ATTEMPTS:
             if self._lease is None:
                 try:
-                    self._lease, self._seat = await seated(self._context, order, self.head, self.request_id)
+                    asked = Asked(self.head, self.request_id, self._held, is_complete=self.is_complete)
+                    self._lease, self._seat = await seated(self._context, order, asked)
                 except HttpError as error:
                     self._fail(error)
                     return

@@ -291,11 +291,12 @@ class Relay:
 
 def answer_lines(request_id: str, lease: Lease) -> bytes:
     """What the caller is told about how the answer came about."""
+    prefix = f"X-Tickover-Prefix: {lease.prefix}\r\n" if lease.prefix else ""
     return (
         f"X-Fc-Request-Id: {request_id}\r\n"
         f"X-Fc-Instance-Id: {lease.instance_id}\r\n"
         f"X-Tickover-Waited-Ms: {lease.waited_ns // 1_000_000}\r\n"
-        f"X-Tickover-Woke: {'true' if lease.woke else 'false'}\r\n"
+        f"X-Tickover-Woke: {'true' if lease.woke else 'false'}\r\n{prefix}"
     ).encode()
 
 

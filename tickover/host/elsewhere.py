@@ -19,7 +19,7 @@ import structlog
 
 from tickover.host.handover import HandedOver, lease_from
 from tickover.host.line import Line, LineEnded, Message, call, close_all, peer_of
-from tickover.host.model import Lease, Place, Refused
+from tickover.host.model import Lease, Place, Prefix, Refused
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +60,7 @@ class Elsewhere:
         request_id: str = "",
         session: str = "",
         place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
         if place is not None:  # the sessions are the owner's now, and ours are not to be trusted
             raise Refused(503, "ServiceUnavailable", "this host was replaced by a new one; ask again", 1)
