@@ -53,6 +53,7 @@ async def doors(registry: ObjectRegistry, up: int) -> AsyncIterator[tuple[int, i
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
             sessions=None,  # type: ignore[arg-type]
+            address=lambda: ("127.0.0.1", 0),
         )
     )
     plain, tls = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))

@@ -74,10 +74,7 @@ class Caller:
         answer = self._connection.getresponse()
         answer.read()
         self.statuses.append(answer.status)
-        if answer.status == 200:
-            self.homes.add(answer.getheader("x-fc-instance-id") or "")
-        else:
-            assert (answer.status, answer.getheader("retry-after")) == (503, "1")
+        self.homes.add(answer.getheader("x-fc-instance-id") or "")
         return answer.status
 
     def ask_until(self, stop: threading.Event) -> None:
@@ -106,7 +103,8 @@ def test_sessions_stay_where_they_are_over_two_upgrades(world: World, callers: l
         thread.join()
     until(lambda: is_gone(first), "the end of the first host")
     for caller in callers:
-        assert caller.ask() == 200
+        caller.ask()
+        assert set(caller.statuses) == {200}
         assert len(caller.homes) == 1
 
 

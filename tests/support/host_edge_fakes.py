@@ -214,12 +214,13 @@ async def open_door(
     api: Callable[[Whole], Awaitable[Response | Invocation]] = _no_api,
     admin: Callable[[Whole], Awaitable[Response]] | None = None,
     ended: Ended = unheard,
+    successor: int | None = None,
 ) -> AsyncIterator[int]:
-    """A front door on a free port."""
+    """A front door on a free port. successor: where the door of the host is that has the sessions by now."""
     sessions = SessionDesk(SessionRecords(Database(Path(":memory:"))), SystemClock())
 
-    async def sessions_now() -> SessionDesk:
-        return sessions
+    async def sessions_now() -> SessionDesk | None:
+        return sessions if successor is None else None
 
     door = Door(
         DoorContext(
@@ -232,6 +233,7 @@ async def open_door(
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
             sessions=sessions_now,
+            address=lambda: ("127.0.0.1", successor or 0),
             ended=ended,
         )
     )

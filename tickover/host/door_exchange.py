@@ -32,7 +32,7 @@ from tickover.host.http import (
     too_large,
 )
 from tickover.host.logtail import mark_of
-from tickover.host.model import Lease
+from tickover.host.model import NO_INSTANCE, Lease
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
 from tickover.host.seating import Asked, seated
 from tickover.host.session_desk import Seat
@@ -304,9 +304,12 @@ class Exchange:
         relay.log_mark = mark_of(context.registry, context.pool, lease) if self._wants_log else None
         self._relay = relay
         self._was_kept = upstream.used
-        who = context.credentials
-        lines = request_lines(self.request_id, lease, who.region, who.account_id, event=order.event)
-        relay.start(order.target, lines, self._held, trailers=self._trailers, whole=order.whole)
+        if lease.instance_id == NO_INSTANCE:
+            target, lines = self.head.target, b""
+        else:
+            target, who = order.target, context.credentials
+            lines = request_lines(self.request_id, lease, who.region, who.account_id, event=order.event)
+        relay.start(target, lines, self._held, trailers=self._trailers, whole=order.whole)
         if self._trailers is None and not relay.is_behind:
             self._caller.set_reading(True)
             self._tell_to_continue()

@@ -25,7 +25,7 @@ from tickover.host.http import (
     upstream_head,
 )
 from tickover.host.logtail import LogMark
-from tickover.host.model import Lease
+from tickover.host.model import NO_INSTANCE, Lease
 
 _NO_BODY_STATUS = frozenset({204, 304})
 
@@ -188,7 +188,7 @@ class Relay:
         if self._done:
             return
         self._answered = True
-        extra = answer_lines(self._request_id, self._lease)
+        extra = self._answer_lines(headers)
         if self.watcher is not None:
             extra += header_lines(self.watcher.on_head(status, headers))
         if self.cors:
@@ -204,6 +204,15 @@ class Relay:
         if self.log_mark is not None:
             extra += b"X-Fc-Log-Result: " + self.log_mark.since() + b"\r\n"
         self._out.append(relayed_head(status, reason, headers, extra + self._framing(status, has_length)))
+
+    def _answer_lines(self, headers: Headers) -> bytes:
+        if self._lease.instance_id != NO_INSTANCE:
+            return answer_lines(self._request_id, self._lease)
+        told = tuple(pair for pair in headers if pair[0].lower().startswith((b"x-fc-", b"x-tickover-")))
+        theirs = next((value for key, value in told if key.lower() == b"x-fc-request-id"), None)
+        if self.trace is not None and theirs is not None:  # one id in the logs of both hosts
+            self.trace.request_id = theirs.decode("latin-1")
+        return header_lines(told)
 
     def _framing(self, status: int, length: int | None) -> bytes:
         if status == 101:

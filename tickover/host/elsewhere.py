@@ -31,6 +31,7 @@ ANSWER_SECONDS: Final = 75.0  # longer than the owner itself lets anybody wait
 class _Ask:
     function_name: str
     qualifier: str
+    request_id: str
     session: str = field(repr=False)
     granted: asyncio.Future[Lease] = field(repr=False)
 
@@ -63,9 +64,10 @@ class Elsewhere:
         prefix: Prefix | None = None,
     ) -> Lease:
         if place is not None:  # the sessions are the owner's now, and ours are not to be trusted
-            raise Refused(503, "ServiceUnavailable", "this host was replaced by a new one; ask again", 1)
+            raise HandedOver
         number = next(self._next)
-        ask = _Ask(function_name, qualifier, session, asyncio.get_running_loop().create_future())
+        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        ask = _Ask(function_name, qualifier, request_id, session, granted)
         self._asks[number] = ask
         self._say_ask(number, ask)
         try:
@@ -186,7 +188,7 @@ class Elsewhere:
 
     def _say_ask(self, number: int, ask: _Ask) -> None:
         wanted = {"function": ask.function_name, "qualifier": ask.qualifier, "session": ask.session}
-        self._say({"do": "acquire", "number": number, **wanted})
+        self._say({"do": "acquire", "number": number, **wanted, "request": ask.request_id})
 
     def _say(self, message: Message) -> None:
         if self._line is not None:

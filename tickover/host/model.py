@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from tickover.fc.function import Function
 
 LATEST = "LATEST"
+NO_INSTANCE = ""  # of a lease: on the door of another host, which finds one
 
 
 class InstanceState(Enum):

@@ -3,7 +3,8 @@
 Owns: nothing. Promises: a session is looked up with whoever owns the instances at that moment, anew whenever
 they get another owner; a prompt is looked at only when it is small and there, and a request waits for the
 rest of it no longer than its model server would have to; what is refused comes out as the answer to the
-caller. Never: keeps a session or a prompt.
+caller. A request of a session that another host has by now is passed on to that host's door. Never: keeps
+a session or a prompt.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tickover.host.handover import HandedOver
 from tickover.host.http import Head, HttpError
 from tickover.host.idle_settings import idle_settings
 from tickover.host.instance import PoolKey
-from tickover.host.model import Lease, Prefix, Refused
+from tickover.host.model import NO_INSTANCE, Lease, Prefix, Refused
 from tickover.host.prefix import has_prompt, prefix_of
 from tickover.host.registry import Missing
 from tickover.host.session_desk import Seat
@@ -43,7 +44,12 @@ async def seated(context: DoorContext, order: Order, asked: Asked) -> tuple[Leas
     name, qualifier, request_id = order.function_name, order.qualifier, asked.request_id
     try:
         while context.routes().keeps_sessions(name):
-            seat = await _seat(context, order, asked.head)
+            sessions = await context.sessions()
+            if sessions is None:
+                return _passed_on(context, order, asked.head), None
+            spec = _spec(context, order)
+            key = PoolKey(name, qualifier)
+            seat = sessions.seat(key, spec, asked.head, order.target) if spec is not None else None
             if seat is None:
                 break
             try:
@@ -58,12 +64,13 @@ async def seated(context: DoorContext, order: Order, asked: Asked) -> tuple[Leas
         raise HttpError(refused.status, refused.code, refused.message, after) from refused
 
 
-async def _seat(context: DoorContext, order: Order, head: Head) -> Seat | None:
-    sessions = await context.sessions()
-    spec = _spec(context, order)
-    if spec is None:
-        return None
-    return sessions.seat(PoolKey(order.function_name, order.qualifier), spec, head, order.target)
+def _passed_on(context: DoorContext, order: Order, head: Head) -> Lease:
+    """To the host that has the sessions now, as the caller has sent it. Raises HttpError for what would not
+    arrive there as it came here: a signature is not passed on, nor that the caller speaks TLS."""
+    if order.whole or head.is_tls:
+        raise HttpError(503, "ServiceUnavailable", "this host was replaced by a new one; ask again", 1)
+    host, port = context.address()
+    return Lease(NO_INSTANCE, order.function_name, order.qualifier, "", host, port, woke=False, waited_ns=0)
 
 
 async def _prefix(context: DoorContext, order: Order, asked: Asked) -> Prefix | None:

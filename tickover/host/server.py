@@ -351,9 +351,8 @@ class Host:
             await self._owned()
             return await self._core.admin.handle(whole)
 
-        async def sessions() -> SessionDesk:
-            await self._owned()
-            return self._core.sessions
+        async def sessions() -> SessionDesk | None:
+            return self._core.sessions if await self._switch.owner() is self._core.pool else None
 
         return DoorContext(
             pool=self._switch,
@@ -366,6 +365,7 @@ class Host:
             upstreams=self._upstreams,
             bodies=BodyStore(self._settings.directory),
             sessions=sessions,
+            address=lambda: (_reachable(self._settings.listen_host), self._bound.port),
             ended=self._reports.ended,
         )
 
@@ -393,8 +393,12 @@ class Host:
         return facts
 
 
+def _reachable(listen_host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(listen_host, listen_host)
+
+
 def _url(listen_host: str, port: int) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "localhost": "127.0.0.1"}.get(listen_host, listen_host)
+    host = _reachable(listen_host)
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"http://{host}:{port}"
