@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -254,12 +256,13 @@ def test_a_browsers_event_source_listens_and_takes_up_where_it_was(tmp_path: Pat
                 *("--remote-debugging-port=0", f"http://127.0.0.1:{port}/fn/chat-dev/page"),
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
             )
             try:
                 async with asyncio.timeout(60):
                     seen = await site.report
             finally:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # Debian's command is a shell that waits for it
                 await process.wait()
         assert seen == [f"event {number}" for number in range(1, 6)]
         assert site.last_ids == ["", "3"]

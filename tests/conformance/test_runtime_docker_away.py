@@ -183,9 +183,9 @@ def test_an_engine_that_hangs_is_given_up_on_and_stops_nobody_else(docker_engine
         runtime = DockerRuntime(settings)
         await runtime.open([])
         assert runtime.describe().startswith("docker: engine ")
-        os.kill(docker_engine.pid, signal.SIGSTOP)
-        await until(lambda: stands_still(docker_engine.pid))
         try:
+            os.kill(docker_engine.pid, signal.SIGSTOP)
+            await until(lambda: stands_still(docker_engine.pid), "the engine's standstill")
             beats = 0
             work = asyncio.ensure_future(runtime.collect(()))
             while not work.done():
