@@ -206,6 +206,14 @@ def test_the_cloud_needs_a_region_a_network_and_an_image() -> None:
     ]
 
 
+def test_on_the_cloud_the_platform_decides_who_gets_a_prompt() -> None:
+    cloud = {"image": "a:v1.0", "storage": {"network": {**NETWORK}}, "prefix_affinity": True}
+    assert mistakes({"target": "cloud", "region": "cn-hangzhou", **chat(**cloud)}) == [
+        "tickover:services.chat.prefix_affinity: a setting of a host; the cloud decides this itself, "
+        "so leave it out"
+    ]
+
+
 def test_on_the_cloud_the_platform_decides_how_it_idles() -> None:
     cloud = {"image": "a:v1.0", "storage": {"network": {**NETWORK}}}
     config = {"target": "cloud", "region": "cn-hangzhou"}

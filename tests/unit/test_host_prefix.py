@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.host_core import ManualClock, an_instance
+from tests.support.host_core import ManualClock, an_instance, pool_of
 from tickover.host.admission import pick
 from tickover.host.desk import Desk
 from tickover.host.instance import Instance, PoolSettings
@@ -17,6 +18,8 @@ from tickover.host.model import Deepest, Lease, Prefix
 from tickover.host.model import InstanceState as S
 from tickover.host.prefix import BLOCK_BYTES, LOOK_BYTES, MOST_BLOCKS, PrefixTable, prefix_of
 from tickover.host.roster import Roster
+from tickover.host.states import Event
+from tickover.host.waiting import Waiter
 
 CHAT = "/v1/chat/completions"
 SYSTEM = {"role": "system", "content": "You answer in rhymes. " * 60}
@@ -243,3 +246,32 @@ def test_a_server_that_slept_or_ended_has_forgotten(state, rung, kept):
     desk.changed(one)
     one.state, one.rung = S.READY, Deepest.NONE
     assert asked(desk, one).prefix == ("hit" if kept else "miss")
+
+
+def test_of_idle_instances_the_one_that_knows_the_beginning_wakes() -> None:
+    one, two = (an_instance(S.READY, name=name, concurrency=8) for name in ("i-a", "i-b"))
+    woken: list[str] = []
+    roster = Roster()
+    for instance in (one, two):
+        roster.add(instance)
+    roster.pools[one.key] = pool_of(target=2)
+
+    def happened(instance: Instance, event: Event, reason: str) -> None:
+        if event is Event.WAKE_ASKED:
+            instance.state = S.WAKING
+            woken.append(instance.instance_id)
+
+    desk = Desk(roster, ManualClock(), PoolSettings(), happened, lambda _: "127.0.0.1")
+    desk.give_back(asked(desk, one))
+    one.state = two.state = S.IDLE
+    one.empty_mono_ns, two.empty_mono_ns = 1, 2  # without it, the one that was used last wakes
+
+    async def scenario() -> None:
+        waiter = desk.enter(one.key, prefix=ASKED)
+        assert isinstance(waiter, Waiter)
+        assert woken == ["i-a"]
+        one.state = S.READY
+        desk.changed(one)
+        assert (waiter.grant.result().instance_id, waiter.grant.result().prefix) == ("i-a", "hit")
+
+    asyncio.run(scenario())

@@ -38,11 +38,23 @@ def pick(
     return best
 
 
-def to_wake(instances: Sequence[Instance], revision: str, waiting: int) -> list[Instance]:
-    """The idle instances to wake so that all who wait get a place; those that are waking count already."""
+def _nothing(instance: Instance) -> int:
+    return 0
+
+
+def to_wake(
+    instances: Sequence[Instance],
+    revision: str,
+    waiting: int,
+    known: Callable[[Instance], int] = _nothing,
+) -> list[Instance]:
+    """The idle instances to wake so that all who wait get a place; those that are waking count already.
+    known: how much of what the first of them asks an instance has in its cache."""
     coming = sum(i.concurrency for i in instances if i.state is InstanceState.WAKING)
     chosen: list[Instance] = []
-    for instance in idle_first(instances, revision):
+    for instance in sorted(
+        idle_first(instances, revision), key=lambda i: (i.revision != revision, -known(i))
+    ):
         if coming >= waiting:
             break
         chosen.append(instance)

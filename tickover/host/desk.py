@@ -248,7 +248,12 @@ class Desk:
                 beginning.append(waiter.place)
             elif (own := self._roster.instances.get(only)) and own.state is InstanceState.IDLE:
                 self._happened(own, Event.WAKE_ASKED, "")
-        chosen = admission.to_wake(list(self._roster.of(key)), revision, free)
+        first = next((waiter.prefix for waiter in queue if waiter.place is None), None)
+        there = list(self._roster.of(key))
+        if first is None:
+            chosen = admission.to_wake(there, revision, free)
+        else:
+            chosen = admission.to_wake(there, revision, free, partial(self._prefixes.worth, first))
         if beginning:
             chosen += admission.to_wake(list(self._among(key, beginning[0])), revision, len(beginning))
         for instance in chosen:

@@ -114,6 +114,11 @@ class PrefixTable:
     def is_hit(self, prefix: Prefix, instance_id: str) -> bool:
         return self.known(prefix, instance_id) >= prefix.enough
 
+    def worth(self, prefix: Prefix, instance: Instance) -> int:
+        """How many blocks of a prompt going to this instance saves; 0 if that is too little to follow."""
+        known = self.known(prefix, instance.instance_id)
+        return known if known >= prefix.enough else 0
+
     def learn(self, prefix: Prefix, instance_id: str) -> None:
         """It is given this one now. The first blocks are dropped last: without them the others are no use."""
         given = self._given.setdefault(instance_id, OrderedDict())
@@ -137,9 +142,8 @@ class PrefixTable:
         fair = OVERLOAD * (sum(i.in_flight for i in there) + 1) / max(1, len(there))
 
         def rank(instance: Instance) -> Rank:
-            known = self.known(prefix, instance.instance_id)
             most = max(ceil(fair), instance.concurrency // LIGHT_SHARE)
-            counts = known >= prefix.enough and instance.in_flight < most
-            return (-known if counts else 0, instance.in_flight, self.size(instance.instance_id))
+            worth = self.worth(prefix, instance) if instance.in_flight < most else 0
+            return (-worth, instance.in_flight, self.size(instance.instance_id))
 
         return rank
