@@ -79,10 +79,9 @@ class Run:
 
     @property
     def share(self) -> float:
-        return sum(seen.judged for seen in self.seen.values()) / self._wanted.requests
-
-    def is_over(self) -> bool:
-        return self.share >= 1 or time.monotonic() > self._end
+        """How much of the run is over, 0 to 1."""
+        mine = self._wanted.requests / len(FUNCTIONS)
+        return sum(min(1.0, seen.judged / mine) for seen in self.seen.values()) / len(FUNCTIONS)
 
     async def go(self) -> None:
         dice = random.Random(self._wanted.seed)
@@ -101,7 +100,7 @@ class Run:
 
     async def _call(self, name: str, caller: Caller, dice: random.Random) -> None:
         mine = self._wanted.requests / len(FUNCTIONS)
-        while self.seen[name].judged < mine and not self.is_over():
+        while self.seen[name].judged < mine and time.monotonic() < self._end:
             await self._awake.wait()
             await caller.round(FUNCTIONS[name])
             await asyncio.sleep(dice.uniform(0.0, 0.1))
