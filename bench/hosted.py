@@ -28,6 +28,7 @@ from alibabacloud_tea_openapi.utils_models import Config
 
 from tickover.host.auth import load_credentials
 from tickover.host.client import AdminClient
+from tickover.host.daemon import host_holder
 from tickover.paths import host_dir
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -43,6 +44,7 @@ class BenchHost:
         self.port: int | None = None
         self.admin = AdminClient(home)
         self._process: subprocess.Popen[bytes] | None = None
+        self._formers: list[subprocess.Popen[bytes]] = []
         self._client: Client | None = None
 
     def __enter__(self) -> Self:
@@ -66,26 +68,73 @@ class BenchHost:
     def log_path(self) -> Path:
         return host_dir(self.home) / "host.log"
 
+    @property
+    def access_log(self) -> str:
+        """The access log, oldest line first."""
+        folder = host_dir(self.home)
+        names = [*(f"access.log.{number}" for number in range(9, 0, -1)), "access.log"]
+        return "".join(path.read_text() for name in names if (path := folder / name).exists())
+
     def start(self) -> None:
         """Start the host, at the port of the one before, and wait until it serves."""
-        reader, writer = os.pipe()
-        folder = host_dir(self.home)
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "tickover.host.main", "run"]
-        command += ["--home", str(self.home)]
-        command += ["--port", str(self.port or 0), "--grace-seconds", "1", "--ready-fd", str(writer)]
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=log, pass_fds=(writer,), start_new_session=True
-            )
-        os.close(writer)
-        try:
-            told = _line(reader, START_SECONDS)
-        finally:
-            os.close(reader)
+        host_dir(self.home).mkdir(parents=True, exist_ok=True)
+        process, reader = self._spawn("--port", str(self.port or 0), "--grace-seconds", "1")
+        told = _line(reader, START_SECONDS)
+        self._process = process
         if "url" not in told:
             sys.exit(f"the host did not start: {told}; its log:\n{self.log_path.read_text()[-2000:]}")
         self.port = urlsplit(told["url"]).port
+
+    def upgrade(self) -> None:
+        """Replace the host by another process, as `tickover host upgrade` does."""
+        process, reader = self._spawn("--take-over")
+        told = _line(reader, START_SECONDS)
+        if "url" not in told:
+            sys.exit(f"the host was not replaced: {told}; its log:\n{self.log_path.read_text()[-2000:]}")
+        self._succeeded_by(process)
+
+    def break_upgrade(self, seconds: float) -> bool:
+        """A successor that is killed so long after its start. True: nobody is the host any more.
+
+        Whoever is the host then, the former one or nobody, is known when this returns.
+        """
+        process, reader = self._spawn("--take-over")
+        with os.fdopen(reader):
+            time.sleep(seconds)
+            process.kill()
+            process.wait()
+        end = time.monotonic() + START_SECONDS
+        while (holder := host_holder(self.home)) not in (self.pid, None):
+            if time.monotonic() > end:
+                sys.exit(
+                    f"process {holder} holds the folder; it is neither the former host nor its successor"
+                )
+            time.sleep(0.01)
+        if holder is None:
+            self._succeeded_by(process)
+            self._process = None
+        return holder is None
+
+    def _succeeded_by(self, process: subprocess.Popen[bytes]) -> None:
+        if self._process is not None:
+            self._formers = [former for former in (*self._formers, self._process) if former.poll() is None]
+        self._process = process
+
+    def _spawn(self, *words: str) -> tuple[subprocess.Popen[bytes], int]:
+        """A host's process, and where it tells that it serves."""
+        reader, writer = os.pipe()
+        command = [sys.executable, "-m", "tickover.host.main", "run", "--home", str(self.home), *words]
+        with self.log_path.open("ab") as log:
+            process = subprocess.Popen(
+                [*command, "--ready-fd", str(writer)],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                pass_fds=(writer,),
+                start_new_session=True,
+            )
+        os.close(writer)
+        return process, reader
 
     def kill(self) -> None:
         """As `kill -9`; the instances live on."""
@@ -98,17 +147,10 @@ class BenchHost:
         """End the host and its instances. A bench that broke off between a kill and a start ends them too."""
         if self._process is None:
             self.start()
-        process = self._process
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            print("the host of the bench did not end in time and is killed", file=sys.stderr)
-            process.kill()
-            process.wait()
-        self._process = None
+        for process in (self._process, *self._formers):
+            if process is not None:
+                _end(process)
+        self._process, self._formers = None, []
 
     # -- what is declared ------------------------------------------------------------------------------
 
@@ -221,8 +263,25 @@ def bench_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        print("a host of the bench did not end in time and is killed", file=sys.stderr)
+        process.kill()
+        process.wait()
+
+
 def _line(descriptor: int, seconds: float) -> dict[str, Any]:
-    """The one JSON line that a host tells its starter."""
+    """The one JSON line that a host tells its starter; closes the descriptor."""
+    try:
+        return _read_line(descriptor, seconds)
+    finally:
+        os.close(descriptor)
+
+
+def _read_line(descriptor: int, seconds: float) -> dict[str, Any]:
     end, read = time.monotonic() + seconds, b""
     while not read.endswith(b"\n"):
         ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))

@@ -1,9 +1,9 @@
 """Counts lost and doubled requests while everything happens to a host that may happen.
 
 A host of its own, functions with short lingers behind aliases, open-loop requests in bursts (half of them
-streamed, each with an id of its own), and meanwhile deploys, `kill -9` of the host and of instances. The
-servers write down every id they get. Prints one JSON object as its last line. Ends what it has started;
-bounded in time. Counts are reported, never asserted: tests/e2e does that.
+streamed, each with an id of its own), and meanwhile deploys, upgrades of the host, `kill -9` of the host, of
+successors that take over, and of instances. The servers write down every id they get. Prints one JSON object
+as its last line. Ends what it has started; bounded in time. Counts are reported, never asserted: tests do.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 from bench.hosted import BenchHost, bench_folder, end_on_signal  # noqa: E402 - needs the path
 from bench.loss.asking import Plan, ask_all  # noqa: E402
-from bench.loss.count import Evidence, counts, read_deliveries  # noqa: E402
+from bench.loss.count import Evidence, counts, read_deliveries, read_reasons  # noqa: E402
 from bench.loss.trouble import VARIABLES, Troublemaker, schedule  # noqa: E402
 
 SERVER: Final = Path(__file__).resolve().parent / "loss/server.py"
 FUNCTIONS: Final = ("loss-a", "loss-b", "loss-c", "loss-d")
 SHOWN: Final = 50  # of the lost requests
-PER_TROUBLE: Final = 5000  # requests for each deploy, kill of the host and kill of an instance
+PER_TROUBLE: Final = 5000  # requests for each trouble of a kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +75,25 @@ def run(folder: Path, wanted: Wanted) -> dict[str, Any]:
         beside.join(60)
         if failures:
             raise failures[0]
+        time.sleep(1)  # the access log is written a little later
         evidence = Evidence(
             outcomes,
             read_deliveries(record.read_text()),
             maker.host_kills,
+            maker.successor_kills,
             maker.instance_kills,
-            host.log_path.read_text(errors="replace"),
+            read_reasons(host.access_log),
         )
     took = time.monotonic() - began
     for lost in [outcome for outcome in outcomes if outcome.error][:SHOWN]:
         print(lost, file=sys.stderr)
-    print(*maker.instance_kills, *maker.host_kills, sep="\n", file=sys.stderr)
+    print(*maker.instance_kills, *maker.host_kills, *maker.successor_kills, sep="\n", file=sys.stderr)
     waits = sorted(o.ended - o.sent for o in outcomes if not o.error)
     return {
         **counts(evidence),
         "deploys": maker.deploys,
+        "upgrades": maker.upgrades,
+        "successors_undone": maker.undone,
         "longest_host_down_s": round(maker.down_seconds, 2),
         "troubles_late_s": round(maker.late_seconds, 2),
         "longest_s": round(waits[-1], 2) if waits else None,

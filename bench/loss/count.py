@@ -6,6 +6,7 @@ counts. Never: excuses a request whose loss it cannot lay to a kill of the host.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,13 +63,18 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the run has seen. delivered: request → the processes that wrote it down, in order."""
+    """All that the run has seen. delivered: request → the processes that wrote it down, in order.
+
+    successor_kills: of a host that had just begun to take over. reasons: request id → why it was cut, as
+    the access log says.
+    """
 
     outcomes: Sequence[Outcome]
     delivered: Mapping[str, Sequence[int]]
     host_kills: Sequence[Window]
+    successor_kills: Sequence[Window]
     instance_kills: Sequence[Kill]
-    log: str
+    reasons: Mapping[str, str]
 
     @property
     def killed(self) -> frozenset[int]:
@@ -80,20 +86,24 @@ def counts(evidence: Evidence) -> dict[str, Any]:
     before: Counter[str] = Counter()
     after: Counter[str] = Counter()
     apart: Counter[str] = Counter()
+    handing: Counter[str] = Counter()
     unexplained: list[str] = []
     for outcome in evidence.outcomes:
         if not outcome.error:
             continue
-        in_kill = any(window.has_in_flight(outcome) for window in evidence.host_kills)
-        if in_kill:
-            apart["after its first byte" if outcome.first_byte else "before its first byte"] += 1
+        place = "after its first byte" if outcome.first_byte else "before its first byte"
+        if any(window.has_in_flight(outcome) for window in evidence.host_kills):
+            apart[place] += 1
+            continue
+        if any(window.has_in_flight(outcome) for window in evidence.successor_kills):
+            handing[place] += 1
             continue
         cause = _cause(outcome, evidence)
         if not outcome.first_byte:
             before[cause] += 1
             continue
         after[cause] += 1
-        if not outcome.fc_request or outcome.fc_request not in evidence.log:
+        if not evidence.reasons.get(outcome.fc_request):
             unexplained.append(outcome.request)
     answered = [outcome for outcome in evidence.outcomes if not outcome.error]
     return {
@@ -109,9 +119,11 @@ def counts(evidence: Evidence) -> dict[str, Any]:
             "failed": apart.total(),
             **apart,
         },
+        "in_flight_at_successor_kills": {"failed": handing.total(), **handing},
         **_deliveries(evidence, answered),
         "wakes": len({outcome.burst for outcome in evidence.outcomes if outcome.woke}),
         "host_kills": len(evidence.host_kills),
+        "successor_kills": len(evidence.successor_kills),
         "instance_kills": len(evidence.instance_kills),
     }
 
@@ -145,3 +157,9 @@ def read_deliveries(text: str) -> dict[str, list[int]]:
         request, _, pid = line.partition(" ")
         found.setdefault(request, []).append(int(pid))
     return found
+
+
+def read_reasons(text: str) -> dict[str, str]:
+    """The access log: request id → why its exchange was cut. One that is whole has no reason."""
+    lines = (json.loads(line) for line in text.splitlines())
+    return {line["request_id"]: line["reason"] for line in lines if line.get("reason")}

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from pathlib import Path
 from typing import Final
 
-from tests.support.host_edge_fakes import FakePool, ask, echo, instance, open_door, registry_with, run
+from tests.support.host_edge_fakes import (
+    FakePool,
+    ask,
+    echo,
+    instance,
+    open_door,
+    read_head,
+    registry_with,
+    run,
+)
 from tickover.host.access import Trace
 
 STICKY: Final = {
@@ -76,3 +86,23 @@ def test_a_signed_one_has_to_be_asked_again(tmp_path: Path) -> None:
             assert (first.split()[1], headers["retry-after"]) == ("503", "1")
 
     run(scenario)
+
+
+def test_an_id_that_is_none_gets_into_no_log(tmp_path: Path) -> None:
+    seen: list[Trace] = []
+
+    async def strange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b'HTTP/1.1 200 OK\r\nX-Fc-Request-Id: a", "status": "b\r\nContent-Length: 0\r\n\r\n')
+
+    async def scenario() -> None:
+        registry = registry_with(tmp_path, function=STICKY)
+        async with (
+            instance(strange) as successor,
+            open_door(FakePool(), registry, ended=seen.append, successor=successor) as port,
+        ):
+            assert (await ask(port, POST))[0] == "HTTP/1.1 200 OK"
+
+    run(scenario)
+    assert len(seen) == 1
+    assert uuid.UUID(seen[0].request_id)

@@ -93,6 +93,29 @@ def test_long_connections_outlive_a_deploy_and_an_upgrade(world: World) -> None:
     until(lambda: is_gone(first), "the end of the former host")
 
 
+def test_an_instance_inherits_nothing_that_was_handed_over(world: World) -> None:
+    """Else it would hold the folder's lock, and callers' connections, for as long as it lives."""
+    world.start()
+    kept = world.connection()
+    assert world.hello(kept) == "hello"
+    former = world.instance()["instance_id"]
+    world.upgrade()
+    assert world.hello(kept) == "hello"
+    world.deploy("second")
+    until(lambda: world.answered_by() not in ("", former), "answers of an instance of the new host")
+    (pid,) = (view["pid"] for view in AdminClient(world.home).instances() if view["instance_id"] != former)
+    opened = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir() if file.exists()]
+    assert [name for name in opened if name.endswith("/lock")] == []
+    os.kill(world.pid, signal.SIGKILL)
+    until(lambda: host_status(world.home) is None, "the lock to be free")
+    assert kept.sock is not None
+    kept.sock.settimeout(10)
+    assert kept.sock.recv(1) == b""  # its caller sees that it is closed
+    kept.close()
+    start_host(world.home, 0)
+    stop_host(world.home)
+
+
 def test_who_waits_keeps_waiting_and_no_instance_gets_too_many(world: World) -> None:
     world.start()
     one, two = world.stream("one"), world.stream("two")

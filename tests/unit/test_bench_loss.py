@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import pytest
+
 from bench.loss.asking import Plan
-from bench.loss.count import Evidence, Kill, Outcome, Window, counts, read_deliveries
+from bench.loss.count import Evidence, Kill, Outcome, Window, counts, read_deliveries, read_reasons
 from bench.loss.trouble import Trouble, schedule
 
 FINE = Outcome("r-0", False, 0, "a", 1.0, 1.1, first_byte=True, fc_request="fc-0")
@@ -13,9 +16,13 @@ CUT = replace(FINE, request="r-1", error="stream cut", fc_request="fc-1")
 REFUSED = replace(FINE, request="r-2", error="HTTP 502 BadResponse", first_byte=False)
 
 
-def evidence(*outcomes, delivered="", kills=(), killed=(), log=""):
+def evidence(*outcomes, delivered="", kills=(), successors=(), killed=(), log=""):
     deaths = [Kill(pid, "a", 1.05) for pid in killed]
-    return Evidence(outcomes, read_deliveries(delivered), kills, deaths, log)
+    return Evidence(outcomes, read_deliveries(delivered), kills, successors, deaths, read_reasons(log))
+
+
+def line(request, reason):
+    return json.dumps({"request_id": request, "reason": reason}) + "\n"
 
 
 def test_a_loss_is_counted_before_or_after_its_first_byte_and_never_twice():
@@ -27,9 +34,10 @@ def test_a_loss_is_counted_before_or_after_its_first_byte_and_never_twice():
 
 def test_a_loss_after_the_first_byte_is_explained_only_by_its_own_line_in_the_log():
     missing = "lost_after_first_byte_without_reason_in_log"
-    assert counts(evidence(CUT, log="request_id=fc-9"))[missing] == 1
-    assert counts(evidence(CUT, log="request_id=fc-1 reason=exited"))[missing] == 0
-    assert counts(evidence(replace(CUT, fc_request=""), log="anything"))[missing] == 1
+    assert counts(evidence(CUT, log=line("fc-9", "exited")))[missing] == 1
+    assert counts(evidence(CUT, log=line("fc-1", "")))[missing] == 1
+    assert counts(evidence(CUT, log='{"dropped": 3}\n' + line("fc-1", "exited")))[missing] == 0
+    assert counts(evidence(replace(CUT, fc_request=""), log=line("fc-1", "exited")))[missing] == 1
 
 
 def test_only_what_was_in_flight_when_the_host_was_killed_is_counted_apart():
@@ -40,6 +48,14 @@ def test_only_what_was_in_flight_when_the_host_was_killed_is_counted_apart():
     found = counts(evidence(during, earlier, successors, kills=(kill,)))
     assert found["in_flight_at_host_kills"] == {"failed": 1, "before its first byte": 1}
     assert found["lost_before_first_byte"] == 2
+
+
+def test_what_was_in_flight_when_a_successor_was_killed_is_a_count_of_its_own():
+    kill = Window(2.0, 2.4)
+    during = replace(CUT, sent=1.9, ended=2.2)
+    found = counts(evidence(during, replace(CUT, ended=1.9), successors=(kill,)))
+    assert found["in_flight_at_successor_kills"] == {"failed": 1, "after its first byte": 1}
+    assert (found["successor_kills"], found["lost_after_first_byte"]) == (1, 1)
 
 
 def test_a_second_delivery_is_a_duplicate_unless_the_first_instance_was_killed():
@@ -79,5 +95,5 @@ def test_bursts_go_to_the_functions_in_turn_with_pauses_between():
 def test_troubles_are_spread_evenly_and_the_same_for_a_seed():
     found = schedule(3, 30.0, 1)
     assert found == schedule(3, 30.0, 1)
-    assert [at for at, _ in found] == [3.0 * place for place in range(1, 10)]
+    assert [at for at, _ in found] == [pytest.approx(30 / 16 * place) for place in range(1, 16)]
     assert sorted(kind.value for _, kind in found) == sorted(kind.value for kind in Trouble for _ in range(3))

@@ -111,6 +111,26 @@ def test_a_route_rewrites_for_its_function_only(tmp_path: Path) -> None:
     assert refused.status == 400
 
 
+def test_what_is_remembered_is_what_was_decided_and_has_a_bound(tmp_path: Path) -> None:
+    routes = table(tmp_path, ("a.test", [to_chat("/*", methods=["POST"])]))
+    hosts, methods = ("a.test", "b.test", "127.0.0.1"), ("GET", "POST")
+    targets = ("/fn/chat-dev/", "/fn/chat-dev/?a=1", "/_tickover/v1/x", "/", "/" + "y" * 1000)
+    asked = [
+        Head(method, target, ((b"host", host.encode()),), is_tls=is_tls)
+        for host in hosts
+        for method in methods
+        for target in targets
+        for is_tls in (False, True)
+    ]
+    for _ in range(2):
+        for one in asked:
+            decision, cors = routes.look_up(one)
+            assert (repr(decision), cors) == (repr(routes.decide(one)), routes.cors(one))
+    for number in range(5000):
+        routes.look_up(head(f"/fn/chat-dev/{number}"))
+    assert len(routes._remembered) <= 1024
+
+
 def test_methods_of_trigger_and_route(tmp_path: Path) -> None:
     routes = table(tmp_path, ("a.test", [to_chat("/*", methods=["POST"])]))
     assert isinstance(routes.decide(head("/fn/chat-dev/", method="POST")), ToFunction)

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from tickover.errors import ConfigError
+from tickover.host.clock import SECOND_NS
 from tickover.host.model import Lease
 
 VARIABLE: Final = "TICKOVER_ACCESS_SAMPLE"
@@ -88,39 +90,42 @@ def is_kept(trace: Trace, share: float) -> bool:
 
 
 def line(trace: Trace) -> str:
-    """The request as one JSON object, without the line's end."""
-    began_wall_ns = trace.ended_wall_ns - (trace.ended_ns - trace.began_ns)
-    first = trace.first_byte_ns
-    return json.dumps(
-        {
-            "time": wall(began_wall_ns),
-            "request_id": trace.request_id,
-            "host": trace.host[:_HOST_LENGTH],
-            "method": trace.method,
-            "path": trace.path[:_PATH_LENGTH],
-            "function": trace.function_name,
-            "qualifier": trace.qualifier,
-            "version": trace.version_id,
-            "instance": trace.instance_id,
-            "status": trace.status,
-            "error_type": trace.error_type,
-            "bytes_in": trace.bytes_in,
-            "bytes_out": trace.bytes_out,
-            "waited_ms": round(trace.waited_ns / _MILLI, 3),
-            "woke": trace.woke,
-            "prefix": trace.prefix,
-            "first_byte_ms": round((first - trace.began_ns) / _MILLI, 3) if first else None,
-            "total_ms": round((trace.ended_ns - trace.began_ns) / _MILLI, 3),
-            "end": trace.end.value,
-            "reason": trace.reason,
-        }
+    """The request as one JSON object, without the line's end.
+
+    Written by hand: on a busy host this is the largest single part of what a request costs. What could hold
+    a character that JSON escapes goes through `_quoted`; the rest is numbers and names that are checked.
+    """
+    began_ns = trace.began_ns
+    total_ns = trace.ended_ns - began_ns
+    first = f"{(trace.first_byte_ns - began_ns) / _MILLI:.3f}" if trace.first_byte_ns else "null"
+    return (
+        f'{{"time": "{wall(trace.ended_wall_ns - total_ns)}", "request_id": "{trace.request_id}", '
+        f'"host": {_quoted(trace.host[:_HOST_LENGTH])}, "method": {_quoted(trace.method)}, '
+        f'"path": {_quoted(trace.path[:_PATH_LENGTH])}, "function": {_quoted(trace.function_name)}, '
+        f'"qualifier": {_quoted(trace.qualifier)}, "version": {_quoted(trace.version_id)}, '
+        f'"instance": {_quoted(trace.instance_id)}, "status": {trace.status}, '
+        f'"error_type": {_quoted(trace.error_type)}, "bytes_in": {trace.bytes_in}, '
+        f'"bytes_out": {trace.bytes_out}, "waited_ms": {trace.waited_ns / _MILLI:.3f}, '
+        f'"woke": {"true" if trace.woke else "false"}, "prefix": "{trace.prefix}", "first_byte_ms": {first}, '
+        f'"total_ms": {total_ns / _MILLI:.3f}, "end": {_quoted(trace.end.value)}, '
+        f'"reason": {_quoted(trace.reason)}}}'
     )
+
+
+@lru_cache(maxsize=2048)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def wall(at_ns: int) -> str:
     """A wall-clock time as RFC 3339 in UTC, to the microsecond."""
-    seconds, rest = divmod(at_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+    seconds, rest = divmod(at_ns, SECOND_NS)
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def sample_share(environment: Mapping[str, str]) -> float:

@@ -91,15 +91,13 @@ class Exchange:
         if self._error is not None:
             self._fail(self._error)
             return
-        routes = self._context.routes()
-        cors = routes.cors(self.head)
+        decision, cors = self._context.routes().look_up(self.head)
         if cors is not None:
             self._cors = cors.headers(self.head)
             answer = cors.preflight(self.head)
             if answer is not None:
                 self._fail(answer) if isinstance(answer, HttpError) else self._answer(answer)
                 return
-        decision = routes.decide(self.head)
         match decision:
             case HttpError():
                 self._fail(decision)

@@ -7,6 +7,7 @@ Never: picks an instance, retries, releases the lease.
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
 from typing import Protocol
@@ -27,6 +28,7 @@ from tickover.host.http import (
 from tickover.host.logtail import LogMark
 from tickover.host.model import NO_INSTANCE, Lease
 
+_REQUEST_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NO_BODY_STATUS = frozenset({204, 304})
 
 
@@ -209,8 +211,8 @@ class Relay:
         if self._lease.instance_id != NO_INSTANCE:
             return answer_lines(self._request_id, self._lease)
         told = tuple(pair for pair in headers if pair[0].lower().startswith((b"x-fc-", b"x-tickover-")))
-        theirs = next((value for key, value in told if key.lower() == b"x-fc-request-id"), None)
-        if self.trace is not None and theirs is not None:  # one id in the logs of both hosts
+        theirs = next((value for key, value in told if key.lower() == b"x-fc-request-id"), b"")
+        if self.trace is not None and _REQUEST_ID.fullmatch(theirs):  # one id in the logs of both hosts
             self.trace.request_id = theirs.decode("latin-1")
         return header_lines(told)
 

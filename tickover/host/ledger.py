@@ -9,13 +9,14 @@ in one transaction (`flush`), so a kill costs that moment at most. Never: reads 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tickover.host.clock import SECOND_NS
 from tickover.host.db import Database
 from tickover.host.model import BillingClass
 
+_COLUMNS = "instance_id, billing_class, boot_id, start_wall_ns, start_mono_ns"
 REANCHOR_NS = SECOND_NS // 2  # a wall clock that was set by more than this is followed
 
 
@@ -102,22 +103,21 @@ class Ledger:
 
     def flush(self, mono_ns: int) -> None:
         """Write what is pending, and the heartbeat, in one transaction."""
-        changes, requests = self._changes, self._requests
+        requests = self._requests
         at = self.moment(mono_ns)
-        written: list[tuple[_Open, int]] = []
-        fresh: dict[int, int] = {}
+        ended, whole, fresh = _sorted(self._changes)
+        rows: list[int] = []
         with self._db.transaction() as connection:
-            for change in changes:
-                if change.closed is not None:
-                    row = change.closed.row or fresh[id(change.closed)]
-                    connection.execute(
-                        "UPDATE interval SET end_wall_ns = ?, end_mono_ns = ? WHERE interval_id = ?",
-                        (change.at.wall_ns, change.at.mono_ns, row),
-                    )
-                if change.opened is not None:
-                    row = self._insert(change.instance_id, change.opened)
-                    fresh[id(change.opened)] = row
-                    written.append((change.opened, row))
+            connection.executemany(
+                "UPDATE interval SET end_wall_ns = ?, end_mono_ns = ? WHERE interval_id = ?", ended
+            )
+            connection.executemany(
+                f"INSERT INTO interval ({_COLUMNS}, end_wall_ns, end_mono_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(*self._columns(name, opened), end.wall_ns, end.mono_ns) for name, opened, end in whole],
+            )
+            for name, opened in fresh:
+                insert = f"INSERT INTO interval ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
+                rows.append(self._db.insert(insert, self._columns(name, opened)))
             connection.executemany(
                 "INSERT INTO request_count VALUES (?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
@@ -127,23 +127,14 @@ class Ledger:
                 "INSERT OR REPLACE INTO heartbeat VALUES (1, ?, ?, ?)",
                 (self._boot_id, at.mono_ns, at.wall_ns),
             )
-        for opened, row in written:
+        for (_, opened), row in zip(fresh, rows, strict=True):
             opened.row = row
         # Only now: if the transaction failed, all of it is still to be written.
         self._changes, self._requests = [], Counter()
 
-    def _insert(self, instance_id: str, opened: _Open) -> int:
-        return self._db.insert(
-            "INSERT INTO interval (instance_id, billing_class, boot_id, start_wall_ns, start_mono_ns) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (
-                instance_id,
-                opened.billing_class.value,
-                self._boot_id,
-                opened.start.wall_ns,
-                opened.start.mono_ns,
-            ),
-        )
+    def _columns(self, instance_id: str, opened: _Open) -> tuple[str, str, str, int, int]:
+        start = opened.start
+        return (instance_id, opened.billing_class.value, self._boot_id, start.wall_ns, start.mono_ns)
 
     # -- after a former host ---------------------------------------------------------------------------
 
@@ -202,6 +193,27 @@ class Ledger:
             (-(-since_ns // SECOND_NS), -(-until_ns // SECOND_NS)),
         )
         return dict(found)
+
+
+def _sorted(
+    changes: Sequence[_Change],
+) -> tuple[list[tuple[int, int, int]], list[tuple[str, _Open, Moment]], list[tuple[str, _Open]]]:
+    """(end wall, end mono, row) of intervals that are in the database; those that began and ended since the
+    last write, most of all by far; and those that are open now.
+    """
+    ended: list[tuple[int, int, int]] = []
+    whole: list[tuple[str, _Open, Moment]] = []
+    fresh: dict[str, _Open] = {}
+    for change in changes:
+        closed = change.closed
+        if closed is not None and closed.row is not None:
+            ended.append((change.at.wall_ns, change.at.mono_ns, closed.row))
+        elif closed is not None:
+            del fresh[change.instance_id]
+            whole.append((change.instance_id, closed, change.at))
+        if change.opened is not None:
+            fresh[change.instance_id] = change.opened
+    return ended, whole, list(fresh.items())
 
 
 def clip(interval: Interval, since_ns: int, until_ns: int, now: Moment) -> tuple[int, int, int]:

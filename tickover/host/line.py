@@ -8,6 +8,7 @@ knows what a message means.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import errno
@@ -177,7 +178,7 @@ class Line:
 
     def _read(self) -> None:
         try:
-            data, files, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES, MESSAGE_FILES)
+            data, files = _receive(self._sock)
         except BlockingIOError:
             return
         except OSError as error:
@@ -241,6 +242,19 @@ class Talk:
         while not self._inbox.empty():
             found = self._inbox.get_nowait()
             close_all(found[1] if found else ())
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """A message and its files, which no process that is started later gets: an instance would keep the
+    folder's lock and callers' connections open. Python's `socket.recv_fds` drops its flags (3.11).
+    """
+    found = array.array("i")
+    room = socket.CMSG_LEN(MESSAGE_FILES * found.itemsize)
+    data, notes, _, _ = sock.recvmsg(MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in notes:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+    return data, list(found)
 
 
 def close_all(files: Sequence[int]) -> None:

@@ -23,6 +23,9 @@ from tickover.host.store import Kind
 API_PREFIX = "/2023-03-30"
 ADMIN_PREFIX = "/_tickover/v1"
 FUNCTION_PREFIX = "/fn/"
+_REMEMBERED = 1024  # of a table; bounded, for callers make up paths
+_REMEMBERED_LENGTH = 256
+_Asked = tuple[str, bytes, str, bool]  # method, Host, target, TLS: all that a decision depends on
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,20 @@ class RouteTable:
                 key = (row.parent, row.body.get("qualifier") or LATEST)
                 self._triggers[key] = _trigger_route(row.body)
         self._domains = {row.name.lower(): _domain_route(row.body) for row in registry.select(Kind.DOMAIN)}
+        self._remembered: dict[_Asked, tuple[Decision, CorsRule | None]] = {}
+
+    def look_up(self, head: Head) -> tuple[Decision, CorsRule | None]:
+        """`decide` and `cors`, remembered: a host is asked for few paths, and for each of them often."""
+        host = head.header(b"host") or b""
+        if len(head.target) + len(host) > _REMEMBERED_LENGTH:
+            return self.decide(head), self.cors(head)
+        key = (head.method, host, head.target, head.is_tls)
+        found = self._remembered.get(key)
+        if found is None:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[key] = (self.decide(head), self.cors(head))
+        return found
 
     def decide(self, head: Head) -> Decision:
         """Where this request goes, or FC's refusal."""
