@@ -48,14 +48,15 @@ class BodyStore:
 class HeldBody:
     """What has arrived of one body, from its first byte on, until it is let go."""
 
-    __slots__ = ("_ended", "_file", "_on_disk", "_parts", "_store", "is_whole", "size")
+    __slots__ = ("_ended", "_file", "_has_ended", "_on_disk", "_parts", "_store", "is_whole", "size")
 
     def __init__(self, store: BodyStore) -> None:
         self._store = store
         self._parts: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._on_disk = 0
-        self._ended: asyncio.Event | None = None  # set when nothing more will arrive, for who waits for it
+        self._has_ended = False
+        self._ended: asyncio.Event | None = None  # of who waits for the end
         self.size = 0
         self.is_whole = True  # nothing that arrived is missing
 
@@ -70,11 +71,14 @@ class HeldBody:
 
     def end(self) -> None:
         """All of it has arrived."""
+        self._has_ended = True
         if self._ended is not None:
             self._ended.set()
 
     async def until_end(self, seconds: float) -> bool:
         """Wait for the rest of it, but no longer than so; whether it came."""
+        if self._has_ended:
+            return True
         self._ended = asyncio.Event()
         try:
             async with asyncio.timeout(seconds):

@@ -81,6 +81,8 @@ async def _prefix(context: DoorContext, order: Order, asked: Asked) -> Prefix | 
         return None
     if asked.head.method != "POST" or not has_prompt(path) or asked.head.header(b"content-encoding"):
         return None
+    if (asked.head.content_length or 0) > MEMORY_BYTES:
+        return None
     if not asked.is_complete:
         has_to_ask = asked.head.awaits_continue and not body.size  # it is told to go on by its instance
         if has_to_ask or not await body.until_end(BODY_SECONDS):
