@@ -177,8 +177,11 @@ class BenchHost:
         *,
         concurrency: int = 200,
         timeout: int = 600,
+        affinity: tuple[str, Mapping[str, Any]] = ("NONE", {}),
     ) -> None:
-        """A function of one program, its version 1, the alias live, and a trigger."""
+        """A function of one program, its version 1, the alias live, and a trigger. affinity: of its sessions,
+        with its config."""
+        kind, config = affinity
         container = fc.CustomContainerConfig(
             image="process://local",
             entrypoint=[words[0]],
@@ -193,7 +196,9 @@ class BenchHost:
             memory_size=2048,
             disk_size=512,
             timeout=timeout,
-            instance_concurrency=concurrency,
+            instance_concurrency=concurrency if kind == "NONE" else None,
+            session_affinity=kind,
+            session_affinity_config=json.dumps(config) if config else None,
             custom_container_config=container,
             environment_variables=dict(variables),
         )
@@ -202,7 +207,7 @@ class BenchHost:
         version = self.publish(name)
         alias = fc.CreateAliasInput(alias_name="live", version_id=version)
         client.create_alias(name, fc.CreateAliasRequest(body=alias))
-        rule = {"authType": "anonymous", "methods": ["GET", "POST"]}
+        rule = {"authType": "anonymous", "methods": ["GET", "POST", "DELETE"]}
         trigger = fc.CreateTriggerInput(
             trigger_name="web", trigger_type="http", qualifier="live", trigger_config=json.dumps(rule)
         )

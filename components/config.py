@@ -20,7 +20,7 @@ from tickover.fc.function import HealthCheckConfig
 from tickover.fc.function import InstanceLifecycleConfig as _Lifecycle
 from tickover.fc.gpu import CATALOGUE
 from tickover.fc.validate import findings
-from tickover.host.idle_settings import SECONDS, idle_problems
+from tickover.host.idle_settings import PREFIX_VARIABLE, SECONDS, idle_problems
 
 from .configerrors import as_config_error, config_error, suggest
 from .domain import is_domain_name
@@ -242,6 +242,7 @@ class ServiceConfig(_Model):
 
     health_check_config, instance_lifecycle_config: FC's objects, in its own property names.
     sleep_mode: by default where a host can use it: vLLM on a GPU whose instances may go idle that far.
+    prefix_affinity: a host gives prompts that begin alike to the same instance.
     """
 
     model: Annotated[ModelConfig, _short_form("preset")]
@@ -258,6 +259,7 @@ class ServiceConfig(_Model):
     max_model_len: int | None = Field(None, ge=1)
     enforce_eager: bool = True
     sleep_mode: bool | None = None
+    prefix_affinity: bool = False
     trust_remote_code: bool = True
     extra_args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -277,7 +279,7 @@ class ServiceConfig(_Model):
         same = (
             "cpu memory_gb disk_mb port instance_concurrency timeout_seconds on_demand max_instances "
             "max_model_len enforce_eager trust_remote_code extra_args command environment function_name "
-            "version canary health_check_config instance_lifecycle_config"
+            "version canary health_check_config instance_lifecycle_config prefix_affinity"
         )
         args = VllmServiceArgs(
             model=self.model.to_args(),
@@ -383,6 +385,16 @@ def _service_checks(service: ServiceConfig, target: str) -> list[tuple[str, str]
             bool(service.sleep_mode) and bool(service.command),
             "sleep_mode",
             exclusive("sleep_mode", "command"),
+        ),
+        (
+            service.prefix_affinity and cloud,
+            "prefix_affinity",
+            "a setting of a host; the cloud decides this itself, so leave it out",
+        ),
+        (
+            service.prefix_affinity and PREFIX_VARIABLE in service.environment,
+            "prefix_affinity",
+            exclusive("prefix_affinity", f"environment.{PREFIX_VARIABLE}"),
         ),
         (bool(service.extra_args and service.command), "extra_args", exclusive("extra_args", "command")),
         (bool(pool.reason) and pool.idle.enabled, "pool.reason", exclusive("reason", "idle: true")),

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypedDict
 import pulumi
 
 from tickover.errors import ConfigError
+from tickover.host.idle_settings import PREFIX_VARIABLE
 from tickover.provider.resources import Alias, ConcurrencyConfig, Function, FunctionVersion, Trigger
 
 from .checks import at_most_one, needs, required
@@ -63,6 +64,7 @@ class GpuFunctionArgs:
     timeout_seconds: how long one request may last. instance_concurrency: requests at once per instance.
     on_demand: True lets the platform start instances beyond the reserved ones.
     max_instances: upper bound of instances; None: the account's. idle: what a host does with idle instances.
+    prefix_affinity: a host gives prompts that begin alike to the same instance, for its prefix cache.
     health_check_config, instance_lifecycle_config: as FC has them, in its own property names; httpGetUrl is
     health_path unless given there.
     """
@@ -80,6 +82,7 @@ class GpuFunctionArgs:
     storage: NasMount | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     idle: IdleArgs | None = None
+    prefix_affinity: bool = False
     disk_mb: int = 512
     timeout_seconds: int = 86_400
     instance_concurrency: int = 1
@@ -175,10 +178,16 @@ def function_inputs(name: str, args: GpuFunctionArgs) -> dict[str, Any]:
         "custom_container_config": {k: v for k, v in container.items() if v is not None},
         "nas_config": args.storage.wire() if args.storage else None,
         "vpc_config": args.storage.network_wire() if args.storage else None,
-        "environment_variables": {**args.environment, **(args.idle or IdleArgs()).variables()} or None,
+        "environment_variables": {**args.environment, **_host_variables(args)} or None,
         "instance_lifecycle_config": dict(args.instance_lifecycle_config) or None,
     }
     return {key: value for key, value in inputs.items() if value is not None}
+
+
+def _host_variables(args: GpuFunctionArgs) -> Mapping[str, str]:
+    """What is said to a host, for which FC has no fields."""
+    prefixes = {PREFIX_VARIABLE: "on"} if args.prefix_affinity else {}
+    return {**(args.idle or IdleArgs()).variables(), **prefixes}
 
 
 def _check(name: str, args: GpuFunctionArgs) -> None:
@@ -194,6 +203,11 @@ def _check(name: str, args: GpuFunctionArgs) -> None:
         },
     )
     check_idle(name, args.environment, args.idle or IdleArgs())
+    at_most_one(
+        name,
+        prefix_affinity=args.prefix_affinity,
+        **{f"environment.{PREFIX_VARIABLE}": PREFIX_VARIABLE in args.environment},
+    )
     if args.version and not args.version.isdigit():
         raise ConfigError(
             "bad-version",

@@ -62,6 +62,7 @@ class VllmServiceArgs:
     trust_remote_code: run the Python code that comes with a model. extra_args: added to our argv.
     domain: a host name of one's own, or empty. version: roll back to this published version.
     canary: the share of the requests that the newest version gets beside that one.
+    prefix_affinity: see `GpuFunctionArgs`.
     health_check_config, instance_lifecycle_config: see `GpuFunctionArgs`.
     """
 
@@ -89,6 +90,7 @@ class VllmServiceArgs:
     auth: AuthArgs = field(default_factory=AuthArgs)
     pool: PoolArgs = field(default_factory=PoolArgs)
     domain: str = ""
+    prefix_affinity: bool = False
     function_name: str = ""
     version: str = ""
     canary: float = 0.0
@@ -211,6 +213,7 @@ def _function_args(
         storage=storage,
         environment={**(_SLEEP_VARIABLES if args.sleep_mode else {}), **args.environment},
         idle=args.pool.settings,
+        prefix_affinity=args.prefix_affinity,
         health_check_config=args.health_check_config,
         instance_lifecycle_config=args.instance_lifecycle_config,
         disk_mb=args.disk_mb,

@@ -55,6 +55,7 @@ async def doors(registry: ObjectRegistry, up: int, ended: Ended = unheard) -> As
             upstreams=UpstreamPool(),
             sessions=None,  # type: ignore[arg-type]
             ended=ended,
+            address=lambda: ("127.0.0.1", 0),
         )
     )
     plain, tls = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))

@@ -76,6 +76,7 @@ GpuFunction("f", GpuFunctionArgs(
 VllmService("s", VllmServiceArgs(
     model="smollm2", image=RegistryImageArgs(process=True), storage=NasMountArgs("local:/models", "/mnt"),
     pool=PoolArgs(settings=IdleArgs(max_age_seconds=86400, deep_after_seconds=1.5)),
+    prefix_affinity=True,
 ))
 """
     )
@@ -88,6 +89,7 @@ VllmService("s", VllmServiceArgs(
     assert ran.one("tickover:fc:Function", "s")["inputs"]["environmentVariables"] == {
         "TICKOVER_MAX_AGE_SECONDS": "86400",
         "TICKOVER_IDLE_DEEP_AFTER_SECONDS": "1.5",
+        "TICKOVER_PREFIX_AFFINITY": "on",
     }
 
 

@@ -27,6 +27,7 @@ from tickover.host.model import (
     Lease,
     Place,
     PoolStatus,
+    Prefix,
     Refused,
     UsageRow,
     Waiting,
@@ -64,6 +65,7 @@ class FakePool:
     gate: asyncio.Event | None = None
     timeout: int | None = None
     granted: list[Lease] = field(default_factory=list)
+    prefixes: list[Prefix | None] = field(default_factory=list)
     released: list[tuple[str, bool]] = field(default_factory=list)
     cancelled: int = 0
     notified: int = 0
@@ -102,7 +104,9 @@ class FakePool:
         request_id: str = "",
         session: str = "",
         place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
+        self.prefixes.append(prefix)
         if self.refusal is not None:
             raise self.refusal
         if self.gate is not None:
@@ -210,12 +214,13 @@ async def open_door(
     api: Callable[[Whole], Awaitable[Response | Invocation]] = _no_api,
     admin: Callable[[Whole], Awaitable[Response]] | None = None,
     ended: Ended = unheard,
+    successor: int | None = None,
 ) -> AsyncIterator[int]:
-    """A front door on a free port."""
+    """A front door on a free port. successor: where the door of the host is that has the sessions by now."""
     sessions = SessionDesk(SessionRecords(Database(Path(":memory:"))), SystemClock())
 
-    async def sessions_now() -> SessionDesk:
-        return sessions
+    async def sessions_now() -> SessionDesk | None:
+        return sessions if successor is None else None
 
     door = Door(
         DoorContext(
@@ -228,6 +233,7 @@ async def open_door(
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
             sessions=sessions_now,
+            address=lambda: ("127.0.0.1", successor or 0),
             ended=ended,
         )
     )

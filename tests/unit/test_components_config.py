@@ -91,6 +91,14 @@ def test_a_mistake_in_a_field(changes: dict[str, Any], said: str) -> None:
             {"sleep_mode": True, "command": ["b"]},
             "sleep_mode: `sleep_mode` and `command` cannot both be given",
         ),
+        (
+            {"prefix_affinity": True, "environment": {"TICKOVER_PREFIX_AFFINITY": "on"}},
+            "prefix_affinity: `prefix_affinity` and `environment.TICKOVER_PREFIX_AFFINITY` cannot both",
+        ),
+        (
+            {"environment": {"TICKOVER_PREFIX_AFFINITY": "yes"}},
+            "environment.TICKOVER_PREFIX_AFFINITY: must be on or off, but is 'yes'",
+        ),
         ({"pool": {"reason": "x"}}, "pool.reason: `reason` and `idle: true` cannot both be given"),
         (
             {"extra_args": ["a"], "command": ["b"]},
@@ -195,6 +203,14 @@ def test_the_cloud_needs_a_region_a_network_and_an_image() -> None:
         "tickover:region: required where target is cloud, e.g. cn-hangzhou",
         "tickover:services.chat.image.driver: process runs on a host only, not on the cloud",
         "tickover:services.chat.storage.network: required where target is cloud",
+    ]
+
+
+def test_on_the_cloud_the_platform_decides_who_gets_a_prompt() -> None:
+    cloud = {"image": "a:v1.0", "storage": {"network": {**NETWORK}}, "prefix_affinity": True}
+    assert mistakes({"target": "cloud", "region": "cn-hangzhou", **chat(**cloud)}) == [
+        "tickover:services.chat.prefix_affinity: a setting of a host; the cloud decides this itself, "
+        "so leave it out"
     ]
 
 

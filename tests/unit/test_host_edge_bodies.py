@@ -168,3 +168,17 @@ def test_request_ids_are_random_uuids():
     ids = [uuid.UUID(new_request_id()) for _ in range(200)]
     assert len(set(ids)) == 200
     assert {(i.version, i.variant) for i in ids} == {(4, uuid.RFC_4122)}
+
+
+def test_who_waits_for_the_end_of_a_body_hears_of_it_before_and_after_and_not_for_ever() -> None:
+    async def scenario() -> None:
+        late, soon, never = (HeldBody(BodyStore()) for _ in range(3))
+        late.end()
+        assert await late.until_end(60)
+        waiting = asyncio.create_task(soon.until_end(60))
+        await asyncio.sleep(0)
+        soon.end()
+        assert await waiting
+        assert not await never.until_end(0)
+
+    asyncio.run(scenario())

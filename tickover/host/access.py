@@ -49,6 +49,7 @@ class Trace:
     instance_id: str = ""
     woke: bool = False
     waited_ns: int = 0
+    prefix: str = ""  # of its prompt, see Lease
     status: int = 0  # 0: the caller has seen none
     error_type: str = ""
     bytes_in: int = 0
@@ -66,6 +67,7 @@ class Trace:
         self.version_id, self.instance_id = lease.version_id, lease.instance_id
         self.woke = self.woke or lease.woke
         self.waited_ns += lease.waited_ns
+        self.prefix = lease.prefix
 
     def sent(self, size: int, now_ns: int) -> None:
         """Bytes of an answer have gone to the caller."""
@@ -106,7 +108,7 @@ def line(trace: Trace) -> str:
         f'"instance": {_quoted(trace.instance_id)}, "status": {trace.status}, '
         f'"error_type": {_quoted(trace.error_type)}, "bytes_in": {trace.bytes_in}, '
         f'"bytes_out": {trace.bytes_out}, "waited_ms": {trace.waited_ns / _MILLI:.3f}, '
-        f'"woke": {"true" if trace.woke else "false"}, "first_byte_ms": {first}, '
+        f'"woke": {"true" if trace.woke else "false"}, "prefix": "{trace.prefix}", "first_byte_ms": {first}, '
         f'"total_ms": {total_ns / _MILLI:.3f}, "end": {_quoted(trace.end.value)}, '
         f'"reason": {_quoted(trace.reason)}}}'
     )

@@ -6,7 +6,7 @@ Promises: pure; never more than instanceConcurrency on an instance. Never: chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tickover.host.instance import Crashes, Instance, PoolKey, PoolSettings, concurrency_of
 from tickover.host.model import DesiredPool, InstanceState, Refused
@@ -16,24 +16,45 @@ BUSY_RETRY_SECONDS = 1
 HOPELESS_AFTER = 2  # failed starts in a row after which nobody waits for the next one
 
 
-def pick(instances: Iterable[Instance], revision: str) -> Instance | None:
-    """Who gets the next request: one of the wanted revision if it has room, then the least loaded."""
+def _load(instance: Instance) -> tuple[int, ...]:
+    return (instance.in_flight,)
+
+
+def pick(
+    instances: Iterable[Instance],
+    revision: str,
+    order: Callable[[Instance], tuple[int, ...]] = _load,
+) -> Instance | None:
+    """Who gets the next request: one of the wanted revision if it has room, then the first in an order, which
+    is that of their load."""
     best: Instance | None = None
-    best_rank: tuple[bool, int, str] | None = None
+    best_rank: tuple[bool, tuple[int, ...], str] | None = None
     for instance in instances:
         has_room = instance.in_flight < instance.concurrency
         if has_room and instance.state in SERVING and instance.is_good:
-            rank = (instance.revision != revision, instance.in_flight, instance.instance_id)
+            rank = (instance.revision != revision, order(instance), instance.instance_id)
             if best_rank is None or rank < best_rank:
                 best, best_rank = instance, rank
     return best
 
 
-def to_wake(instances: Sequence[Instance], revision: str, waiting: int) -> list[Instance]:
-    """The idle instances to wake so that all who wait get a place; those that are waking count already."""
+def _nothing(instance: Instance) -> int:
+    return 0
+
+
+def to_wake(
+    instances: Sequence[Instance],
+    revision: str,
+    waiting: int,
+    known: Callable[[Instance], int] = _nothing,
+) -> list[Instance]:
+    """The idle instances to wake so that all who wait get a place; those that are waking count already.
+    known: how much of what the first of them asks an instance has in its cache."""
     coming = sum(i.concurrency for i in instances if i.state is InstanceState.WAKING)
     chosen: list[Instance] = []
-    for instance in idle_first(instances, revision):
+    for instance in sorted(
+        idle_first(instances, revision), key=lambda i: (i.revision != revision, -known(i))
+    ):
         if coming >= waiting:
             break
         chosen.append(instance)

@@ -17,7 +17,7 @@ from tickover.fc.validate import InvalidResource, parse
 from tickover.fc.version import FunctionVersion
 from tickover.host.api_context import ApiContext, Call, invalid, page, times
 from tickover.host.http import HttpError, Response, json_response
-from tickover.host.idle_settings import idle_problems
+from tickover.host.idle_settings import PREFIX_VARIABLE, idle_problems, idle_settings
 from tickover.host.model import LATEST
 from tickover.host.nas import nas_problems
 from tickover.host.store import Kind, Row
@@ -51,6 +51,12 @@ def _checked_function(context: ApiContext, name: str, wire: Mapping[str, Any]) -
         and spec.get("instanceIsolationMode") == "REQUEST_EXCLUSIVE"
     ):
         raise invalid("sessionAffinity: cannot be had together with instanceIsolationMode REQUEST_EXCLUSIVE")
+    has_prefixes = idle_settings(spec.get("environmentVariables")).prefix_affinity
+    if has_prefixes and spec.get("sessionAffinity", "NONE") != "NONE":
+        raise invalid(
+            f"environmentVariables.{PREFIX_VARIABLE}: cannot be on together with sessionAffinity: a session "
+            "says already which instance it is on"
+        )
     return spec
 
 

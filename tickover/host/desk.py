@@ -20,10 +20,11 @@ from tickover.host import admission
 from tickover.host.canary import Splitter
 from tickover.host.clock import Clock
 from tickover.host.handover import HandedOver
-from tickover.host.instance import Instance, PoolKey, PoolSettings
-from tickover.host.model import InstanceGone, InstanceState, Lease, Place, Refused, Waiting
+from tickover.host.instance import SLEEPING, Instance, PoolKey, PoolSettings
+from tickover.host.model import InstanceGone, InstanceState, Lease, Place, Prefix, Refused, Waiting
+from tickover.host.prefix import PrefixTable
 from tickover.host.roster import Roster
-from tickover.host.states import ENDING, LADEN, LIVING, Event
+from tickover.host.states import ENDED, ENDING, LADEN, LIVING, Event
 from tickover.host.waiting import Waiter, WaitQueue
 
 log = structlog.get_logger(__name__)
@@ -49,24 +50,42 @@ class Desk:
         self._leases: dict[int, tuple[Lease, Instance]] = {}
         self._returning: dict[int, Lease] = {}  # of a former owner, on instances that are not up now
         self._splitter = Splitter()
+        self._prefixes = PrefixTable()
 
     def acquire_now(self, key: PoolKey) -> Lease | None:
         """A lease if there is room, nobody waits for it, and there is one version that it can be on."""
         return None if key in self._roster.canaries else self._free(key, None)
 
-    def _free(self, key: PoolKey, place: Place | None) -> Lease | None:
+    def changed(self, instance: Instance) -> None:
+        """An instance is in another state, or has room: look at who waits."""
+        if instance.rung in SLEEPING or instance.state in ENDED:  # a server's sleep empties its cache
+            self._prefixes.forget(instance.instance_id)
+        self.pump(instance.key)
+
+    def _free(self, key: PoolKey, place: Place | None, prefix: Prefix | None = None) -> Lease | None:
         queue = self._queues.get(key)
         if queue and (place is None or not self._is_next(place, queue)):
             return None
-        instance = admission.pick(self._among(key, place), self._roster.revision(key))
-        return None if instance is None else self._grant(instance, self._clock.mono_ns(), place)
+        instance = self._pick(key, place, prefix)
+        return None if instance is None else self._grant(instance, self._clock.mono_ns(), place, prefix)
+
+    def _pick(self, key: PoolKey, place: Place | None, prefix: Prefix | None) -> Instance | None:
+        there, revision = self._among(key, place), self._roster.revision(key)
+        if prefix is None:
+            return admission.pick(there, revision)
+        return admission.pick(there, revision, self._prefixes.order(prefix, there))
 
     def enter(
-        self, key: PoolKey, request_id: str = "", session: str = "", place: Place | None = None
+        self,
+        key: PoolKey,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease | Waiter:
         """A lease at once if there is room, else a place in the queue. Raises Refused, InstanceGone."""
         key = self._lane(key, session, place)
-        lease = self._free(key, place)
+        lease = self._free(key, place, prefix)
         if lease is not None:
             return lease
         if place is not None:
@@ -75,7 +94,7 @@ class Desk:
         refused = self._refusal(key, len(queue))
         if refused is not None:
             raise refused
-        waiter = queue.join(self._clock.mono_ns(), request_id, place)
+        waiter = queue.join(self._clock.mono_ns(), request_id, place, prefix)
         self.pump(key)
         phase = admission.phase(self._roster.of(key))
         if phase != InstanceState.BUSY.value and not waiter.grant.done():
@@ -87,10 +106,15 @@ class Desk:
         waiter.queue.leave(waiter)
 
     async def acquire(
-        self, key: PoolKey, request_id: str = "", session: str = "", place: Place | None = None
+        self,
+        key: PoolKey,
+        request_id: str = "",
+        session: str = "",
+        place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
         """A lease at once if there is room, else in turn. Raises Refused, InstanceGone."""
-        entered = self.enter(key, request_id, session, place)
+        entered = self.enter(key, request_id, session, place, prefix)
         if isinstance(entered, Lease):
             return entered
         try:
@@ -189,21 +213,23 @@ class Desk:
             queue.refuse_all(partial(replace, refused))
 
     def _serve(self, key: PoolKey, queue: WaitQueue) -> None:
-        revision = self._roster.revision(key)
         if not queue.has_places:
-            while len(queue) and (instance := admission.pick(self._roster.of(key), revision)) is not None:
-                first = queue.first()
-                if first is not None:
-                    first.grant.set_result(self._grant(instance, first.since_ns, None))
+            while (first := next(iter(queue), None)) is not None:
+                instance = self._pick(key, None, first.prefix)
+                if instance is None:
+                    return
+                queue.first()
+                first.grant.set_result(self._grant(instance, first.since_ns, None, first.prefix))
             return
         is_full = False
         for waiter in tuple(queue):
             if waiter.grant.done() or (is_full and waiter.place is None):
                 continue  # a grant may have served others in between
-            instance = admission.pick(self._among(key, waiter.place), revision)
+            instance = self._pick(key, waiter.place, waiter.prefix)
             if instance is not None:
                 queue.leave(waiter)
-                waiter.grant.set_result(self._grant(instance, waiter.since_ns, waiter.place))
+                lease = self._grant(instance, waiter.since_ns, waiter.place, waiter.prefix)
+                waiter.grant.set_result(lease)
             elif waiter.place is None:
                 is_full = True
             elif (only := waiter.place.instance_id) is not None and not self._takes(only):
@@ -222,7 +248,12 @@ class Desk:
                 beginning.append(waiter.place)
             elif (own := self._roster.instances.get(only)) and own.state is InstanceState.IDLE:
                 self._happened(own, Event.WAKE_ASKED, "")
-        chosen = admission.to_wake(list(self._roster.of(key)), revision, free)
+        first = next((waiter.prefix for waiter in queue if waiter.place is None), None)
+        there = list(self._roster.of(key))
+        if first is None:
+            chosen = admission.to_wake(there, revision, free)
+        else:
+            chosen = admission.to_wake(there, revision, free, partial(self._prefixes.worth, first))
         if beginning:
             chosen += admission.to_wake(list(self._among(key, beginning[0])), revision, len(beginning))
         for instance in chosen:
@@ -304,7 +335,9 @@ class Desk:
         for queue in self._queues.values():
             queue.refuse_all(lambda: Refused(503, "ServiceUnavailable", "the host is stopping", 5))
 
-    def _grant(self, instance: Instance, since_ns: int, place: Place | None) -> Lease:
+    def _grant(
+        self, instance: Instance, since_ns: int, place: Place | None, prefix: Prefix | None = None
+    ) -> Lease:
         lease = Lease(
             instance_id=instance.instance_id,
             function_name=instance.key.function_name,
@@ -318,6 +351,9 @@ class Desk:
         )
         self._leases[id(lease)] = (lease, instance)
         instance.in_flight += 1
+        if prefix is not None:
+            lease.prefix = "hit" if self._prefixes.is_hit(prefix, instance.instance_id) else "miss"
+            self._prefixes.learn(prefix, instance.instance_id)
         if place is not None:
             place.taken(instance.instance_id)
         if instance.state is InstanceState.READY:

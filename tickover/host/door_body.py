@@ -7,6 +7,7 @@ parses, sends.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from pathlib import Path
@@ -47,13 +48,15 @@ class BodyStore:
 class HeldBody:
     """What has arrived of one body, from its first byte on, until it is let go."""
 
-    __slots__ = ("_file", "_on_disk", "_parts", "_store", "is_whole", "size")
+    __slots__ = ("_ended", "_file", "_has_ended", "_on_disk", "_parts", "_store", "is_whole", "size")
 
     def __init__(self, store: BodyStore) -> None:
         self._store = store
         self._parts: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._on_disk = 0
+        self._has_ended = False
+        self._ended: asyncio.Event | None = None  # of who waits for the end
         self.size = 0
         self.is_whole = True  # nothing that arrived is missing
 
@@ -65,6 +68,24 @@ class HeldBody:
             return True
         self._parts.append(data)
         return self._spill()
+
+    def end(self) -> None:
+        """All of it has arrived."""
+        self._has_ended = True
+        if self._ended is not None:
+            self._ended.set()
+
+    async def until_end(self, seconds: float) -> bool:
+        """Wait for the rest of it, but no longer than so; whether it came."""
+        if self._has_ended:
+            return True
+        self._ended = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def read(self, at: int) -> bytes:
         """What is held from a position on, a piece of it at a time; empty at the end."""

@@ -71,7 +71,8 @@ class DoorContext:
     verify: Callable[[Whole], None]  # raises HttpError
     credentials: Credentials
     upstreams: UpstreamPool
-    sessions: Callable[[], Awaitable[SessionDesk]]  # of whoever owns the instances. Raises HttpError
+    sessions: Callable[[], Awaitable[SessionDesk | None]]  # None: another host has them by now
+    address: Callable[[], tuple[str, int]]  # where callers come in, whichever host that is
     bodies: BodyStore = field(default_factory=BodyStore)
     deadlines: Deadlines = field(default_factory=Deadlines)
     challenges: Challenges = field(default_factory=Challenges)

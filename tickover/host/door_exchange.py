@@ -34,9 +34,9 @@ from tickover.host.http import (
 )
 from tickover.host.jwks import KeysWanted
 from tickover.host.logtail import mark_of
-from tickover.host.model import Lease
+from tickover.host.model import NO_INSTANCE, Lease
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
-from tickover.host.seating import seated
+from tickover.host.seating import Asked, seated
 from tickover.host.session_desk import Seat
 
 log = structlog.get_logger(__name__)
@@ -163,6 +163,7 @@ class Exchange:
 
     def body_end(self, trailers: Headers) -> None:
         self._trailers = trailers
+        self._held.end()
         if self._done or not self.is_started:
             return
         if self._relay is not None:
@@ -226,7 +227,7 @@ class Exchange:
     def _send(self, order: Order) -> None:
         """At once if an instance and a connection to it are free, which is the usual case."""
         self._order = order
-        if not self._context.routes().keeps_sessions(order.function_name):
+        if not self._context.routes().is_choosy(order.function_name):
             self._lease = self._context.pool.acquire_now(order.function_name, order.qualifier)
         lease = self._lease
         if lease is not None:
@@ -276,7 +277,8 @@ class Exchange:
         while self._attempts < ATTEMPTS:
             if self._lease is None:
                 try:
-                    self._lease, self._seat = await seated(self._context, order, self.head, self.request_id)
+                    asked = Asked(self.head, self.request_id, self._held, is_complete=self.is_complete)
+                    self._lease, self._seat = await seated(self._context, order, asked)
                 except HttpError as error:
                     self._fail(error)
                     return
@@ -316,9 +318,12 @@ class Exchange:
         relay.log_mark = mark_of(context.registry, context.pool, lease) if self._wants_log else None
         self._relay = relay
         self._was_kept = upstream.used
-        who = context.credentials
-        lines = request_lines(self.request_id, lease, who.region, who.account_id, event=order.event)
-        relay.start(order.target, lines, self._held, trailers=self._trailers, whole=order.whole)
+        if lease.instance_id == NO_INSTANCE:
+            target, lines = self.head.target, b""
+        else:
+            target, who = order.target, context.credentials
+            lines = request_lines(self.request_id, lease, who.region, who.account_id, event=order.event)
+        relay.start(target, lines, self._held, trailers=self._trailers, whole=order.whole)
         if self._trailers is None and not relay.is_behind:
             self._caller.set_reading(True)
             self._tell_to_continue()

@@ -7,6 +7,7 @@ Never: picks an instance, retries, releases the lease.
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
 from typing import Protocol
@@ -25,8 +26,9 @@ from tickover.host.http import (
     upstream_head,
 )
 from tickover.host.logtail import LogMark
-from tickover.host.model import Lease
+from tickover.host.model import NO_INSTANCE, Lease
 
+_REQUEST_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NO_BODY_STATUS = frozenset({204, 304})
 _CLOSE_BYTES = 127  # the longest close frame of a server
 
@@ -190,7 +192,7 @@ class Relay:
         if self._done:
             return
         self._answered = True
-        extra = answer_lines(self._request_id, self._lease)
+        extra = self._answer_lines(headers)
         if self.watcher is not None:
             extra += header_lines(self.watcher.on_head(status, headers))
         if self.cors:
@@ -206,6 +208,15 @@ class Relay:
         if self.log_mark is not None:
             extra += b"X-Fc-Log-Result: " + self.log_mark.since() + b"\r\n"
         self._out.append(relayed_head(status, reason, headers, extra + self._framing(status, has_length)))
+
+    def _answer_lines(self, headers: Headers) -> bytes:
+        if self._lease.instance_id != NO_INSTANCE:
+            return answer_lines(self._request_id, self._lease)
+        told = tuple(pair for pair in headers if pair[0].lower().startswith((b"x-fc-", b"x-tickover-")))
+        theirs = next((value for key, value in told if key.lower() == b"x-fc-request-id"), b"")
+        if self.trace is not None and _REQUEST_ID.fullmatch(theirs):  # one id in the logs of both hosts
+            self.trace.request_id = theirs.decode("latin-1")
+        return header_lines(told)
 
     def _framing(self, status: int, length: int | None) -> bytes:
         if status == 101:
@@ -301,11 +312,12 @@ class Relay:
 
 def answer_lines(request_id: str, lease: Lease) -> bytes:
     """What the caller is told about how the answer came about."""
+    prefix = f"X-Tickover-Prefix: {lease.prefix}\r\n" if lease.prefix else ""
     return (
         f"X-Fc-Request-Id: {request_id}\r\n"
         f"X-Fc-Instance-Id: {lease.instance_id}\r\n"
         f"X-Tickover-Waited-Ms: {lease.waited_ns // 1_000_000}\r\n"
-        f"X-Tickover-Woke: {'true' if lease.woke else 'false'}\r\n"
+        f"X-Tickover-Woke: {'true' if lease.woke else 'false'}\r\n{prefix}"
     ).encode()
 
 

@@ -19,7 +19,7 @@ import structlog
 
 from tickover.host.handover import HandedOver, lease_from
 from tickover.host.line import Line, LineEnded, Message, call, close_all, peer_of
-from tickover.host.model import Lease, Place, Refused
+from tickover.host.model import Lease, Place, Prefix, Refused
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,7 @@ ANSWER_SECONDS: Final = 75.0  # longer than the owner itself lets anybody wait
 class _Ask:
     function_name: str
     qualifier: str
+    request_id: str
     session: str = field(repr=False)
     granted: asyncio.Future[Lease] = field(repr=False)
 
@@ -60,11 +61,13 @@ class Elsewhere:
         request_id: str = "",
         session: str = "",
         place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
         if place is not None:  # the sessions are the owner's now, and ours are not to be trusted
-            raise Refused(503, "ServiceUnavailable", "this host was replaced by a new one; ask again", 1)
+            raise HandedOver
         number = next(self._next)
-        ask = _Ask(function_name, qualifier, session, asyncio.get_running_loop().create_future())
+        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        ask = _Ask(function_name, qualifier, request_id, session, granted)
         self._asks[number] = ask
         self._say_ask(number, ask)
         try:
@@ -185,7 +188,7 @@ class Elsewhere:
 
     def _say_ask(self, number: int, ask: _Ask) -> None:
         wanted = {"function": ask.function_name, "qualifier": ask.qualifier, "session": ask.session}
-        self._say({"do": "acquire", "number": number, **wanted})
+        self._say({"do": "acquire", "number": number, **wanted, "request": ask.request_id})
 
     def _say(self, message: Message) -> None:
         if self._line is not None:

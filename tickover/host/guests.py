@@ -62,8 +62,9 @@ class Guest:
         number = int(message.get("number", 0))
         match message["do"]:
             case "acquire":
-                wanted = (str(message[name]) for name in ("function", "qualifier", "session"))
-                work = self._ask(number, *wanted)
+                function_name, qualifier = str(message["function"]), str(message["qualifier"])
+                session, request_id = str(message["session"]), str(message.get("request", ""))
+                work = self._ask(number, function_name, qualifier, session, request_id)
                 self._asks[number] = asyncio.get_running_loop().create_task(work)
             case "leave":
                 self._leave(number)
@@ -91,9 +92,11 @@ class Guest:
         for number in set(self.leases) - set(numbers):
             self._desk.release(self.leases.pop(number))
 
-    async def _ask(self, number: int, function_name: str, qualifier: str, session: str) -> None:
+    async def _ask(
+        self, number: int, function_name: str, qualifier: str, session: str, request_id: str
+    ) -> None:
         try:
-            lease = await self._desk.acquire(function_name, qualifier, session=session)
+            lease = await self._desk.acquire(function_name, qualifier, request_id=request_id, session=session)
         except Refused as refused:
             answer: dict[str, Any] = {"do": "refused", "number": number, "status": refused.status}
             answer |= {"code": refused.code, "message": refused.message}

@@ -1,4 +1,4 @@
-"""What a function says about its instances' idling, age and start.
+"""What a function says about its instances' idling, age, start and prefix affinity.
 
 Owns: the environment variables that carry it (the FC API has no fields for it, and its clients carry
 variables unchanged), their limits, and their reading. Promises: pure; all problems at once, each with its
@@ -22,6 +22,7 @@ MAX_AGE_VARIABLE: Final = "TICKOVER_MAX_AGE_SECONDS"
 LEVEL_VARIABLE: Final = "TICKOVER_SLEEP_LEVEL"
 START_DEADLINE_VARIABLE: Final = "TICKOVER_START_DEADLINE_SECONDS"
 DRAIN_VARIABLE: Final = "TICKOVER_DRAIN_SECONDS"
+PREFIX_VARIABLE: Final = "TICKOVER_PREFIX_AFFINITY"
 
 _DAY_SECONDS: Final = 86_400.0
 # Variable → least and most. An instance that is replaced every few seconds serves nobody.
@@ -32,7 +33,11 @@ SECONDS: Final[Mapping[str, tuple[float, float]]] = {
     MAX_AGE_VARIABLE: (60.0, 366 * _DAY_SECONDS),
 }
 VARIABLES: Final = (*SECONDS, DEEPEST_VARIABLE, LEVEL_VARIABLE)  # of idling and age
-LIVE_VARIABLES: Final = (*VARIABLES, DRAIN_VARIABLE)  # a change in them needs no new instance
+LIVE_VARIABLES: Final = (
+    *VARIABLES,
+    DRAIN_VARIABLE,
+    PREFIX_VARIABLE,
+)  # a change in them needs no new instance
 _BOUNDS: Final = {
     **SECONDS,
     START_DEADLINE_VARIABLE: (1.0, _DAY_SECONDS),
@@ -40,6 +45,7 @@ _BOUNDS: Final = {
 }
 _ALL: Final = (*LIVE_VARIABLES, START_DEADLINE_VARIABLE)
 _LEVELS: Final[Mapping[str, int]] = {"1": 1, "2": 2}
+_SWITCH: Final[Mapping[str, bool]] = {"on": True, "off": False}
 _SHOWN_CHARACTERS: Final = 40
 
 
@@ -52,7 +58,7 @@ class IdleSettings:
     action. max_age_seconds: older than that, it is replaced when it is empty. sleep_level: 1 keeps the
     weights in host memory, 2 reads them from the model's files at each wake. start_deadline_seconds: how
     long a process may take until it serves. drain_seconds: how long a replaced instance may go on with the
-    requests that it has.
+    requests that it has. prefix_affinity: prompts that begin alike go to the same instance.
     """
 
     linger_seconds: float | None = None
@@ -63,6 +69,7 @@ class IdleSettings:
     sleep_level: int | None = None
     start_deadline_seconds: float | None = None
     drain_seconds: float | None = None
+    prefix_affinity: bool | None = None
 
 
 def idle_settings(environment: Mapping[str, str] | None) -> IdleSettings:
@@ -93,6 +100,7 @@ def _read(values: tuple[str, ...]) -> tuple[IdleSettings, tuple[str, ...]]:
         sleep_level=_level(given[LEVEL_VARIABLE], problems),
         start_deadline_seconds=seconds[START_DEADLINE_VARIABLE],
         drain_seconds=seconds[DRAIN_VARIABLE],
+        prefix_affinity=_switch(given[PREFIX_VARIABLE], problems),
     )
     return settings, tuple(problems)
 
@@ -125,6 +133,12 @@ def _level(text: str, problems: list[str]) -> int | None:
     if text and text not in _LEVELS:
         problems.append(_problem(LEVEL_VARIABLE, "1 or 2", text))
     return _LEVELS.get(text)
+
+
+def _switch(text: str, problems: list[str]) -> bool | None:
+    if text and text not in _SWITCH:
+        problems.append(_problem(PREFIX_VARIABLE, "on or off", text))
+    return _SWITCH.get(text)
 
 
 def _problem(name: str, wanted: str, text: str) -> str:

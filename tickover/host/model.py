@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tickover.fc.function import Function
 
 LATEST = "LATEST"
+NO_INSTANCE = ""  # of a lease: on the door of another host, which finds one
 
 
 class InstanceState(Enum):
@@ -137,6 +138,14 @@ class InstanceGone(Exception):
     instance_id: str
 
 
+class Prefix(NamedTuple):
+    """The beginning of a prompt, as digests of its blocks, each of all up to there. enough: so many of them
+    have to be known for it to count as known."""
+
+    blocks: tuple[int, ...]
+    enough: int
+
+
 class Place(Protocol):
     """Which instances a request may go to; asked anew whenever somebody is looked for."""
 
@@ -164,6 +173,7 @@ class Lease:
     woke: bool  # this request made the instance wake
     waited_ns: int  # from acquire to grant
     timeout_seconds: int | None = None  # how long the request may take from now on
+    prefix: str = ""  # "hit" or "miss": its instance was given this beginning of a prompt before, or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +230,14 @@ class Leases(Protocol):
         request_id: str = "",
         session: str = "",
         place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
         """A lease, after a wake or a start if need be. Raises `Refused`. Cancel it to leave the queue.
 
         request_id: as those who look at the queue shall see it. session: where an alias has two versions,
         requests with the same one go to the same version. place: on an instance of it only; then it raises
         `InstanceGone` too, and `HandedOver` when the instances get another owner, who knows nothing of it.
+        prefix: of those with room, rather one that was given this beginning of a prompt before.
         """
         ...
 

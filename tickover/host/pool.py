@@ -31,6 +31,7 @@ from tickover.host.model import (
     Lease,
     Place,
     PoolStatus,
+    Prefix,
     Refused,
     Registry,
     UsageRow,
@@ -320,7 +321,7 @@ class ReservedPool:
         self._changed(instance, event)
 
     def _changed(self, instance: Instance, event: Event) -> None:
-        self._desk.pump(instance.key)
+        self._desk.changed(instance)
         self._cards.nudge()
         if not self._can_wait(instance, event):
             self._kicked.set()
@@ -379,11 +380,12 @@ class ReservedPool:
         request_id: str = "",
         session: str = "",
         place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
         if not self._is_open:
             raise Refused(503, "ServiceUnavailable", "the host is stopping", 5)
         self._refresh()
-        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id, session, place)
+        return await self._desk.acquire(PoolKey(function_name, qualifier), request_id, session, place, prefix)
 
     def follow_sessions(self, count: Callable[[str], int]) -> None:
         self._roster.sessions_on = count

@@ -22,6 +22,7 @@ PoolName = tuple[str, str]  # (function, qualifier)
 
 HOST: Final[PoolName] = ("host", "")  # for the APIs, and what was refused before a function was known
 UNKNOWN: Final[PoolName] = ("unknown", "")
+_PREFIXES: Final = ("hit", "miss")
 _CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 _BOUNDS: Final = (
     0.001,
@@ -54,12 +55,13 @@ _HISTOGRAMS: Final = (
 class _Series:
     """The numbers of one function and qualifier."""
 
-    __slots__ = ("buckets", "classes", "sums")
+    __slots__ = ("buckets", "classes", "prefixes", "sums")
 
     def __init__(self) -> None:
         self.buckets = [[0] * (len(_BOUNDS) + 1) for _ in _HISTOGRAMS]
         self.sums = [0] * len(_HISTOGRAMS)
         self.classes = [0] * len(_CLASSES)
+        self.prefixes = dict.fromkeys(_PREFIXES, 0)
 
     def observe(self, which: int, took_ns: int) -> None:
         self.buckets[which][bisect_left(_BOUNDS_NS, took_ns)] += 1
@@ -85,6 +87,8 @@ class RequestStats(Collector):
             series.observe(0, trace.waited_ns)
             if trace.woke:
                 series.observe(1, trace.waited_ns)
+        if trace.prefix:
+            series.prefixes[trace.prefix] += 1
         if trace.first_byte_ns:
             series.observe(2, trace.first_byte_ns - trace.began_ns)
         series.observe(3, trace.ended_ns - trace.began_ns)
@@ -100,27 +104,37 @@ class RequestStats(Collector):
             del self._series[name]
 
     def describe(self) -> Iterable[Metric]:
-        histograms, requests, dropped = _families()
-        return [*histograms, requests, dropped]
+        histograms, *others = _families()
+        return [*histograms, *others]
 
     def collect(self) -> Iterable[Metric]:
         self._prune()
-        histograms, requests, dropped = _families()
+        histograms, requests, prefixes, dropped = _families()
         for name, series in sorted(self._series.items()):
             for which, family in enumerate(histograms):
                 _add(family, name, series.buckets[which], series.sums[which])
             for status, count in zip(_CLASSES, series.classes, strict=True):
                 if count:
                     requests.add_metric((*name, status), count)
+            for result, count in series.prefixes.items():
+                if count:
+                    prefixes.add_metric((*name, result), count)
         dropped.add_metric((), self._dropped())
-        return [*histograms, requests, dropped]
+        return [*histograms, requests, prefixes, dropped]
 
 
-def _families() -> tuple[list[HistogramMetricFamily], CounterMetricFamily, CounterMetricFamily]:
+def _families() -> tuple[
+    list[HistogramMetricFamily], CounterMetricFamily, CounterMetricFamily, CounterMetricFamily
+]:
     return (
         [HistogramMetricFamily(name, help_, labels=_LABELS) for name, help_ in _HISTOGRAMS],
         CounterMetricFamily(
             "tickover_requests", "Requests that have ended, by status class", labels=(*_LABELS, "status")
+        ),
+        CounterMetricFamily(
+            "tickover_prefix_requests",
+            "Prompts by whether their instance was given the same beginning before",
+            labels=(*_LABELS, "result"),
         ),
         CounterMetricFamily("tickover_access_dropped", "Requests missing in the access log", labels=()),
     )

@@ -6,6 +6,7 @@ Owns: the routing table made from the declared triggers and domains. Promises: `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from tickover.host.affinity import has_affinity
 from tickover.host.auth import AuthRule, domain_rule, trigger_rule
 from tickover.host.cors import CorsRule, cors_rule
 from tickover.host.http import MAX_PATH_BYTES, Head, HttpError
+from tickover.host.idle_settings import idle_settings
 from tickover.host.model import LATEST
 from tickover.host.registry import ObjectRegistry
 from tickover.host.rewrites import Rewrites, compile_rewrites
@@ -91,6 +93,9 @@ class RouteTable:
         self._sticky = frozenset(row.name for row in functions if has_affinity(row.body)) | frozenset(
             row.parent for row in versions if has_affinity(row.body)
         )
+        self._prefixed = frozenset(row.name for row in functions if _follows_prefixes(row.body)) | frozenset(
+            row.parent for row in versions if _follows_prefixes(row.body)
+        )
         self._triggers: dict[tuple[str, str], TriggerRoute] = {}
         for row in registry.select(Kind.TRIGGER):
             if row.body["triggerType"] == "http":
@@ -124,6 +129,14 @@ class RouteTable:
         if path.startswith(ADMIN_PREFIX + "/"):
             return ToAdmin()
         return HttpError(404, "DomainRouteNotFound", f"no custom domain {head.host!r} and no API at {path!r}")
+
+    def is_choosy(self, function_name: str) -> bool:
+        """Whether any version of a function has session or prefix affinity: more than the head counts."""
+        return self.keeps_sessions(function_name) or self.follows_prefixes(function_name)
+
+    def follows_prefixes(self, function_name: str) -> bool:
+        """Whether any version of a function has prefix affinity."""
+        return function_name in self._prefixed
 
     def keeps_sessions(self, function_name: str) -> bool:
         """Whether any version of a function has session affinity: which one is asked for has to be seen."""
@@ -202,6 +215,10 @@ class RouteCache:
             self._table = RouteTable(self._registry)
             self._generation = self._registry.generation
         return self._table
+
+
+def _follows_prefixes(spec: Mapping[str, Any]) -> bool:
+    return bool(idle_settings(spec.get("environmentVariables")).prefix_affinity)
 
 
 def _trigger_route(body: dict[str, Any]) -> TriggerRoute:

@@ -384,9 +384,8 @@ class Host:
             await self._owned()
             return await self._core.admin.handle(whole)
 
-        async def sessions() -> SessionDesk:
-            await self._owned()
-            return self._core.sessions
+        async def sessions() -> SessionDesk | None:
+            return self._core.sessions if await self._switch.owner() is self._core.pool else None
 
         return DoorContext(
             pool=self._switch,
@@ -401,6 +400,7 @@ class Host:
             sessions=sessions,
             challenges=self._challenges,
             key_sets=self._key_sets,
+            address=lambda: (_reachable(self._settings.listen_host), self._bound.port),
             ended=self._reports.ended,
             fate=self._fate,
         )
@@ -434,8 +434,12 @@ class Host:
         return facts
 
 
+def _reachable(listen_host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(listen_host, listen_host)
+
+
 def _url(listen_host: str, port: int) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "localhost": "127.0.0.1"}.get(listen_host, listen_host)
+    host = _reachable(listen_host)
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"http://{host}:{port}"

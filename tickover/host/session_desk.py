@@ -48,6 +48,7 @@ class SessionDesk:
         self.table = SessionTable(records.load())
         self._rules: dict[PoolKey, tuple[Function, Affinity | None]] = {}
         self._flusher: asyncio.Task[None] | None = None
+        self.is_closed = False
 
     # -- open and close --------------------------------------------------------------------------------
 
@@ -61,6 +62,7 @@ class SessionDesk:
         with contextlib.suppress(TickoverError):  # the disk is full: what was told is on it
             self.flush()
         self._records.close()
+        self.is_closed = True
 
     async def _flush_for_ever(self) -> None:
         while True:
@@ -267,6 +269,9 @@ class Seat:
 
     def _keep(self, session: Session) -> bool:
         """Whether it is on disk now. An answer is not lost for want of that."""
+        if self._desk.is_closed:
+            log.info("session not kept: the host was replaced", pool=str(session.key.pool))
+            return False
         try:
             self._desk.save(session)
         except TickoverError as error:
@@ -285,13 +290,19 @@ async def begin(
     try:
         lease = await seat.lease(pool)
     except HandedOver as moved:
-        raise HttpError(503, "ServiceUnavailable", "the host was replaced; ask again", 1) from moved
+        raise _replaced() from moved
     try:
         seat.on_head(200, ())
         found = next((s for s in desk.table.all(key) if s.key == seat.key), None)
     finally:
         pool.release(lease)
         seat.left()
+    if found is None and desk.is_closed:  # handed over between its grant and now
+        raise _replaced()
     if found is None:
         raise HttpError(500, "InternalServerError", "the session could not be kept; see host.log")
     return found
+
+
+def _replaced() -> HttpError:
+    return HttpError(503, "ServiceUnavailable", "the host was replaced; ask again", 1)

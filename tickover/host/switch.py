@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from tickover.host.handover import HandedOver
-from tickover.host.model import Lease, Leases, Place
+from tickover.host.model import Lease, Leases, Place, Prefix
 
 
 class Switch:
@@ -32,6 +32,7 @@ class Switch:
         request_id: str = "",
         session: str = "",
         place: Place | None = None,
+        prefix: Prefix | None = None,
     ) -> Lease:
         """A place is of the sessions of one owner: with one, nobody else is asked (raises HandedOver)."""
         while True:
@@ -40,7 +41,12 @@ class Switch:
             owner = await self.owner()
             try:
                 return await owner.acquire(
-                    function_name, qualifier, request_id=request_id, session=session, place=place
+                    function_name,
+                    qualifier,
+                    request_id=request_id,
+                    session=session,
+                    place=place,
+                    prefix=prefix,
                 )
             except HandedOver:
                 if place is not None:

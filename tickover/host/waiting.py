@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tickover.host.model import Lease, Place
+from tickover.host.model import Lease, Place, Prefix
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +23,7 @@ class Waiter:
     queue: WaitQueue = field(repr=False)  # where it waits now
     grant: asyncio.Future[Lease] = field(repr=False)
     place: Place | None = None
+    prefix: Prefix | None = None
 
 
 class WaitQueue:
@@ -35,8 +36,15 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def join(self, now_ns: int, request_id: str = "", place: Place | None = None) -> Waiter:
-        waiter = Waiter(request_id, now_ns, self, asyncio.get_running_loop().create_future(), place)
+    def join(
+        self,
+        now_ns: int,
+        request_id: str = "",
+        place: Place | None = None,
+        prefix: Prefix | None = None,
+    ) -> Waiter:
+        grant: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(request_id, now_ns, self, grant, place, prefix)
         self.has_places = place is not None or (self.has_places and bool(self._waiters))
         self._waiters.append(waiter)
         return waiter
