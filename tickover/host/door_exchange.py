@@ -36,14 +36,12 @@ from tickover.host.jwks import KeysWanted
 from tickover.host.logtail import mark_of
 from tickover.host.model import NO_INSTANCE, Lease
 from tickover.host.routes import ToAdmin, ToApi, ToFunction
-from tickover.host.seating import Asked, seated
+from tickover.host.seating import Asked, has_ended, seated
 from tickover.host.session_desk import Seat
 
 log = structlog.get_logger(__name__)
 
 ATTEMPTS = 5  # instances that a request is tried on, as long as nothing of an answer was seen
-ENDED_SECONDS = 0.5  # within which it is known whether an instance that broke a connection has ended
-_LOOK_SECONDS = 0.02
 _NO_ROOM = HttpError(429, "ResourceExhausted", "the host holds as many request bodies as it has room for", 1)
 _BROKEN = HttpError(500, "InternalServerError", "the host failed on this request; see host.log")
 _NOBODY = HttpError(502, "BadResponse", "no instance of the function could be reached")
@@ -359,18 +357,11 @@ class Exchange:
     async def _elsewhere(self, lease: Lease, order: Order, error: HttpError) -> None:
         """On another instance if that one has ended. One that lives may have done what was asked of it."""
         self._release(failed=True)
-        if self._attempts < ATTEMPTS and await self._has_ended(lease):
+        if self._attempts < ATTEMPTS and await has_ended(self._context.pool, lease):
             log.warning("instance ended, asking another", instance=lease.instance_id, request=self.request_id)
             await self._ask(order)
         else:
             self._fail(error, End.BROKEN)
-
-    async def _has_ended(self, lease: Lease) -> bool:
-        for _ in range(round(ENDED_SECONDS / _LOOK_SECONDS)):
-            if self._context.pool.has_ended(lease.instance_id):
-                return True
-            await asyncio.sleep(_LOOK_SECONDS)
-        return False
 
     # -- ends ------------------------------------------------------------------------------------------
 

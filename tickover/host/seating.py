@@ -9,6 +9,7 @@ a session or a prompt.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,7 @@ from tickover.host.handover import HandedOver
 from tickover.host.http import Head, HttpError
 from tickover.host.idle_settings import idle_settings
 from tickover.host.instance import PoolKey
-from tickover.host.model import NO_INSTANCE, Lease, Prefix, Refused
+from tickover.host.model import NO_INSTANCE, Lease, Leases, Prefix, Refused
 from tickover.host.prefix import has_prompt, prefix_of
 from tickover.host.registry import Missing
 from tickover.host.session_desk import Seat
@@ -27,6 +28,8 @@ from tickover.host.session_desk import Seat
 # A model server begins when it has the whole body, so that waiting for it here costs the caller nothing. A
 # slower caller's request is sent on as it comes, to any instance.
 BODY_SECONDS: Final = 0.25
+ENDED_SECONDS: Final = 0.5  # within which it is known whether an instance that broke a connection has ended
+_LOOK_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +98,12 @@ def _spec(context: DoorContext, order: Order) -> Function | None:
         return context.registry.resolve(order.function_name, order.qualifier).spec
     except Missing:
         return None  # the pool says what is missing
+
+
+async def has_ended(pool: Leases, lease: Lease) -> bool:
+    """Whether the instance of a lease is seen to have ended, soon after it broke a connection."""
+    for _ in range(round(ENDED_SECONDS / _LOOK_SECONDS)):
+        if pool.has_ended(lease.instance_id):
+            return True
+        await asyncio.sleep(_LOOK_SECONDS)
+    return False
