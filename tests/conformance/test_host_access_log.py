@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -13,7 +15,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from alibabacloud_fc20230330 import models as fc
 
+from tests.conformance import test_host_api_whole_host as whole
 from tests.conformance.test_host_api_whole_host import declare, host, until
 from tests.conformance.test_host_metrics import Page
 from tests.support.host_edge_fakes import (
@@ -30,6 +34,7 @@ from tests.support.host_edge_fakes import (
 from tests.support.host_edge_fakes import until as soon
 from tests.support.host_edge_server import Served
 from tickover.host.access import End, Trace, is_kept, line
+from tickover.host.client import AdminClient
 from tickover.host.door_relay import ends_with_close
 from tickover.host.model import InstanceState, InstanceView
 from tickover.host.request_reports import RequestReports
@@ -279,3 +284,35 @@ def test_a_host_writes_and_counts_its_requests(host: Served) -> None:
     assert page.value("requests_total", {**labels, "status": "2xx"}) == 1
     assert page.value("request_seconds_count", labels) == 1
     assert 0.2 < page.value("request_seconds_sum", labels) < 30
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("how", ["drained", "killed"])
+def test_a_stream_whose_instance_ends_is_told_with_the_pools_reason(
+    host: Served, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(whole, "SERVER", whole.SERVER.replace("range(3)", "range(600)"))
+    client = host.client()
+    declare(client, "x", {"TICKOVER_DRAIN_SECONDS": "0.5"})
+    with requests.Session() as session:
+        session.trust_env = False
+        with session.get(f"{host.url}/fn/echo-dev.live/stream", timeout=30, stream=True) as answer:
+            taken = answer.iter_content(chunk_size=None)
+            next(taken)
+            if how == "drained":
+                none = fc.PutProvisionConfigInput(default_target=0)
+                client.put_provision_config(
+                    "echo-dev", fc.PutProvisionConfigRequest(qualifier="live", body=none)
+                )
+            else:
+                os.kill(AdminClient(host.home).instances()[0]["pid"], signal.SIGKILL)
+            with pytest.raises(requests.exceptions.ChunkedEncodingError):
+                for _ in taken:
+                    pass
+        wanted = answer.headers["X-Fc-Request-Id"]
+    until(lambda: any(found["request_id"] == wanted for found in read_lines(host.home)))
+    [found] = [found for found in read_lines(host.home) if found["request_id"] == wanted]
+    assert (found["end"], found["status"]) == ("broken", 200)
+    reason = str(found["reason"])
+    assert reason.startswith("the instance closed the connection")
+    assert how == "killed" or reason.endswith("(its last requests took too long)")

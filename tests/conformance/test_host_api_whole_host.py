@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,7 @@ def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def declare(client: Client, text: str) -> None:
+def declare(client: Client, text: str, environment: Mapping[str, str] | None = None) -> None:
     """The function at a new version, alias `live` on it, one idling instance."""
     container = fc.CustomContainerConfig(
         image="process://local", entrypoint=[sys.executable, "-c", SERVER], command=["${port}", text]
@@ -82,7 +82,7 @@ def declare(client: Client, text: str) -> None:
         "timeout": 30,
         "instance_concurrency": 4,
         "custom_container_config": container,
-        "environment_variables": {"TICKOVER_LINGER_SECONDS": "0.2"},
+        "environment_variables": {"TICKOVER_LINGER_SECONDS": "0.2", **(environment or {})},
     }
     client.create_function(
         fc.CreateFunctionRequest(body=fc.CreateFunctionInput(function_name="echo-dev", **spec))

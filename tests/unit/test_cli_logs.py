@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from tickover.commands.logfollow import AWAY_SECONDS, AccessResume, LogResume, Resume, followed
-from tickover.commands.logs import Wanted, query_of, whose
+from tickover.commands.logs import Wanted, logs, query_of, whose
+from tickover.commands.session import Session
 from tickover.errors import ConfigError, TickoverError
+from tickover.host import client
 from tickover.views.loglines import LogLines, access_line
 from tickover.views.terminal import Look
 
@@ -155,6 +160,49 @@ ACCESS = {
 )
 def test_a_request_is_one_line_that_says_how_it_ended(more: dict[str, Any], line: str) -> None:
     assert access_line({**ACCESS, **more}, Look()) == f"2026-01-02T03:04:05.123Z {line}"
+
+
+class Admin:
+    """What the command asks of a host."""
+
+    rows: ClassVar[list[dict[str, Any]]] = []
+
+    def __init__(self, home: Path) -> None: ...
+
+    def instances(self) -> list[dict[str, Any]]:
+        return []
+
+    def status(self) -> dict[str, Any]:
+        return {"functions": []}
+
+    def stream(self, name: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [({}, b"chat-dev/i-a | gr\\xfc\\xdfe\n"), ({"as_json": True}, b'"message": "gr\\u00fc\\u00dfe"')],
+)
+def test_a_stream_that_cannot_show_a_character_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: dict[str, Any], line: bytes
+) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: demo\nruntime: python\n")
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, "ascii"))
+    monkeypatch.setattr(client, "AdminClient", Admin)
+    monkeypatch.setattr(Admin, "rows", [row("grüße")])
+    assert logs(Session(cwd=tmp_path), Wanted(**flags)) == 0
+    assert line in out.getvalue()
+
+
+def test_no_line_at_all_is_said_to_the_person_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: demo\nruntime: python\n")
+    monkeypatch.setattr(client, "AdminClient", Admin)
+    assert logs(Session(cwd=tmp_path), Wanted()) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "There are no such lines.\n")
 
 
 # --- going on -----------------------------------------------------------------------------------------------

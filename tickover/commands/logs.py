@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from tickover.commands.session import Session
 from tickover.errors import ConfigError, Exit
 from tickover.timewords import parse_when
 from tickover.views.loglines import LogLines, access_line
+from tickover.views.terminal import writable
 
 if TYPE_CHECKING:
     from tickover.host.client import AdminClient
@@ -61,7 +63,8 @@ def logs(session: Session, wanted: Wanted) -> int:
             if wanted.as_json:
                 session.say_line(row)
             else:
-                session.say(access_line(row, session.look) if wanted.access else lines.line(row))
+                text = access_line(row, session.look) if wanted.access else lines.line(row)
+                session.say(writable(text, sys.stdout))
     except KeyboardInterrupt:
         if not wanted.follow:
             raise

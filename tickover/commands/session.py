@@ -81,8 +81,8 @@ class Session:
         self.say(json.dumps(value, indent=2, ensure_ascii=False))
 
     def say_line(self, value: Any) -> None:
-        """One JSON object on a line of standard output."""
-        self.say(json.dumps(value, ensure_ascii=False))
+        """One JSON object on a line of standard output, whatever its encoding is."""
+        self.say(json.dumps(value))
 
     # --- the stack -----------------------------------------------------------------------------------
 
