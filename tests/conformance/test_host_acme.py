@@ -92,6 +92,7 @@ async def world(tmp_path: Path, up: int) -> AsyncIterator[World]:
             credentials=CREDENTIALS,
             upstreams=UpstreamPool(),
             sessions=None,  # type: ignore[arg-type]
+            address=lambda: ("127.0.0.1", 0),
             challenges=here.challenges,
         )
     )
