@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from bench.front.sides import LOAD_CORE, Side, missing, rival, tickover  # noqa:
 
 SHORT, EVENTS, SOCKET = "/fn/short/", "/fn/long/events", "/fn/ws/"
 RIVALS = ("nginx", "haproxy")
+BURSTS = 8  # of streams begun at once: the first events of a single burst tell little
 
 
 def measure(side: Side, direct: load.Told, seconds: float) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def measure(side: Side, direct: load.Told, seconds: float) -> dict[str, Any]:
     many = load.wrk(side.port, SHORT, 64, seconds)
     spent = load.cpu_seconds(side.pids) - before
     sse = load.streams(side.port, EVENTS, side.pids, 64, 200, 0.02)
+    bursts = [load.streams(side.port, EVENTS, side.pids, 64, 3, 0.02).first_ms for _ in range(BURSTS)]
     half, tail = load.open_loop(side.port, SHORT, 1000, seconds, 64)
     return {
         "rps": round(many.rps),
@@ -43,7 +46,7 @@ def measure(side: Side, direct: load.Told, seconds: float) -> dict[str, Any]:
         "busy": round(spent / seconds, 2),
         "added_p50_ms": round(one.p50_ms - direct.p50_ms, 3),
         "sse_cpu_us_per_chunk": round(sse.cpu_us, 1),
-        "sse_first_ms": round(sse.first_ms, 2),
+        "sse_first_ms": round(statistics.median([sse.first_ms, *bursts]), 2),
         "open_loop_p50_ms": round(half, 2),
         "open_loop_p99_ms": round(tail, 2),
     }
