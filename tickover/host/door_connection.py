@@ -17,6 +17,7 @@ import httptools
 
 from tickover.host.door_exchange import Exchange
 from tickover.host.door_home import Home
+from tickover.host.door_write import NO_DESCRIPTOR, descriptor_of, write_now
 from tickover.host.http import (
     MAX_HEAD_BYTES,
     MAX_HEADER_BYTES,
@@ -51,6 +52,7 @@ class ClientConnection(asyncio.Protocol):
         self._door = door
         self.is_tls = is_tls
         self._transport: asyncio.Transport | None = None
+        self._descriptor = NO_DESCRIPTOR
         self._h2: asyncio.Protocol | None = None  # who has taken the connection over
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
@@ -75,6 +77,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._descriptor = descriptor_of(transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -277,7 +280,7 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(data)
+            write_now(self._transport, self._descriptor, data)
 
     def write_eof(self) -> None:
         if self._transport is None:

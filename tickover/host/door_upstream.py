@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from tickover.host.door_write import NO_DESCRIPTOR, descriptor_of, write_now
 from tickover.host.http import Headers
 
 # Shorter than the keep-alive of any server in use (uvicorn: 5 s), so that a kept one is rarely stale.
@@ -46,6 +47,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.used = False  # has served a request before this one
         self._pool = pool
         self._transport: asyncio.Transport | None = None
+        self._descriptor = NO_DESCRIPTOR
         self._listener: Listener | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._reason = b""
@@ -75,7 +77,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(data)
+            write_now(self._transport, self._descriptor, data)
 
     def write_eof(self) -> None:
         if self._transport is not None and self._transport.can_write_eof():
@@ -104,6 +106,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._descriptor = descriptor_of(transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
