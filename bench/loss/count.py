@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tickover.host.open_requests import KILLED
+
 NOTICED_SECONDS: Final = 0.1  # until the host has surely seen that a process is gone
 
 
@@ -87,6 +89,7 @@ def counts(evidence: Evidence) -> dict[str, Any]:
     after: Counter[str] = Counter()
     apart: Counter[str] = Counter()
     handing: Counter[str] = Counter()
+    untold: Counter[str] = Counter()
     unexplained: list[str] = []
     for outcome in evidence.outcomes:
         if not outcome.error:
@@ -94,9 +97,11 @@ def counts(evidence: Evidence) -> dict[str, Any]:
         place = "after its first byte" if outcome.first_byte else "before its first byte"
         if any(window.has_in_flight(outcome) for window in evidence.host_kills):
             apart[place] += 1
+            untold[place] += outcome.first_byte and not evidence.reasons.get(outcome.fc_request)
             continue
         if any(window.has_in_flight(outcome) for window in evidence.successor_kills):
             handing[place] += 1
+            untold[place] += outcome.first_byte and not evidence.reasons.get(outcome.fc_request)
             continue
         cause = _cause(outcome, evidence)
         if not outcome.first_byte:
@@ -120,6 +125,9 @@ def counts(evidence: Evidence) -> dict[str, Any]:
             **apart,
         },
         "in_flight_at_successor_kills": {"failed": handing.total(), **handing},
+        # Of those whose id the caller has seen: the others have a line, but nobody knows which.
+        "in_flight_at_kills_without_reason_in_log": untold.total(),
+        "told_as_open_at_a_kill": sum(reason == KILLED for reason in evidence.reasons.values()),
         **_deliveries(evidence, answered),
         "wakes": len({outcome.burst for outcome in evidence.outcomes if outcome.woke}),
         "host_kills": len(evidence.host_kills),

@@ -23,7 +23,7 @@ from tests.support.host_edge_fakes import (
     registry_with,
     run,
 )
-from tickover.host.access import Ended, unheard
+from tickover.host.access import Told, unheard
 from tickover.host.door import Door
 from tickover.host.door_context import DoorContext
 from tickover.host.door_upstream import UpstreamPool
@@ -41,7 +41,7 @@ def declare(registry: ObjectRegistry, name: str, **domain: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def doors(registry: ObjectRegistry, up: int, ended: Ended = unheard) -> AsyncIterator[tuple[int, int]]:
+async def doors(registry: ObjectRegistry, up: int, ended: Told = unheard) -> AsyncIterator[tuple[int, int]]:
     """A front door's port, and its port for TLS."""
     door = Door(
         DoorContext(

@@ -21,6 +21,7 @@ def test_no_request_is_lost_or_doubled_over_wakes_deploys_upgrades_and_kills(tmp
     assert found["duplicates_upstream"] == 0
     assert found["answered_but_not_delivered"] == 0
     assert found["lost_after_first_byte_without_reason_in_log"] == 0
+    assert found["in_flight_at_kills_without_reason_in_log"] == 0
     # What was with the killed instance may be lost; whatever else is lost is a defect.
     causes = {**found["lost_before_first_byte_by_cause"], **found["lost_after_first_byte_by_cause"]}
     assert [cause for cause in causes if not cause.startswith("instance killed")] == []

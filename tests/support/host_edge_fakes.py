@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from tickover.host.access import Ended, unheard
+from tickover.host.access import Told, unheard
 from tickover.host.auth import Credentials
 from tickover.host.clock import SystemClock
 from tickover.host.db import Database
@@ -213,7 +213,7 @@ async def open_door(
     registry: ObjectRegistry,
     api: Callable[[Whole], Awaitable[Response | Invocation]] = _no_api,
     admin: Callable[[Whole], Awaitable[Response]] | None = None,
-    ended: Ended = unheard,
+    ended: Told = unheard,
     successor: int | None = None,
 ) -> AsyncIterator[int]:
     """A front door on a free port. successor: where the door of the host is that has the sessions by now."""

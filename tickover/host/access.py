@@ -25,6 +25,9 @@ _HOST_LENGTH: Final = 253
 _MILLI: Final = 1_000_000
 
 
+NOT_NOTED: Final = -1
+
+
 class End(Enum):
     """How an exchange ended, seen from the caller."""
 
@@ -60,6 +63,7 @@ class Trace:
     end: End = End.COMPLETE
     reason: str = ""
     protocol: str = "1.1"  # the version of HTTP
+    slot: int = NOT_NOTED  # see `open_requests`
 
     def granted(self, lease: Lease) -> None:
         """It has got an instance; a second one adds its wait."""
@@ -76,7 +80,7 @@ class Trace:
             self.first_byte_ns = now_ns
 
 
-Ended = Callable[[Trace], None]
+Told = Callable[[Trace], None]
 
 
 def unheard(trace: Trace) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tickover.host.access import Ended, unheard
+from tickover.host.access import Told, unheard
 from tickover.host.acme_challenges import Challenges
 from tickover.host.auth import Credentials
 from tickover.host.door_body import BodyStore
@@ -77,5 +77,6 @@ class DoorContext:
     deadlines: Deadlines = field(default_factory=Deadlines)
     challenges: Challenges = field(default_factory=Challenges)
     key_sets: KeySets = field(default_factory=KeySets)
-    ended: Ended = unheard  # told once of each exchange, at its end
+    begun: Told = unheard  # told of each exchange that is started
+    ended: Told = unheard  # told once of each exchange, at its end
     fate: Fate = field(default_factory=Fate)  # of all the exchanges of one host

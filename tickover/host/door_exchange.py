@@ -90,6 +90,7 @@ class Exchange:
     def start(self) -> None:
         """The request is at the front of its connection."""
         self.is_started = True
+        self._context.begun(self._trace)
         if self._error is not None:
             self._fail(self._error)
             return

@@ -6,17 +6,23 @@ anew. Never: decides what a line or a series is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
+
+import structlog
 
 from tickover.host.access import End, Trace, is_kept
 from tickover.host.access_file import AccessFile
 from tickover.host.metrics import Metrics
 from tickover.host.model import InstanceView
+from tickover.host.open_requests import OpenRequests, left_open
 from tickover.host.registry import Missing, ObjectRegistry
 from tickover.host.request_stats import RequestStats
 from tickover.host.states import ENDED
+
+log = structlog.get_logger(__name__)
 
 
 class Shown(Protocol):
@@ -36,7 +42,24 @@ class RequestReports:
         self._stats = RequestStats(self._is_declared, lambda: self._file.dropped)
         self._registry: ObjectRegistry | None = None
         self._pool: Shown | None = None
-        self.start, self.close = self._file.start, self._file.close
+        self._open = OpenRequests(path.parent)
+        self._folder = path.parent
+        self.begun = self._open.begun
+
+    def start(self) -> None:
+        """Begin to write; first of all what was open when a former host was killed."""
+        killed = left_open(self._folder, time.time_ns())
+        self._open.open()
+        if killed:
+            log.warning("requests were open when a host was killed", requests=len(killed))
+        for trace in killed:
+            self._file.put(trace)
+        self._file.start()
+
+    async def close(self) -> None:
+        """Write what is left."""
+        await self._file.close()
+        self._open.close()
 
     def show(self, registry: ObjectRegistry, pool: Shown) -> None:
         """What is declared and what runs, and where the counters are shown, from now on."""
@@ -45,6 +68,7 @@ class RequestReports:
 
     def ended(self, trace: Trace) -> None:
         """An exchange is over."""
+        self._open.ended(trace)
         if trace.end is End.BROKEN and (why := self._why_ended(trace.instance_id)):
             trace.reason = f"{trace.reason} ({why})"
         self._stats.observe(trace)

@@ -401,6 +401,7 @@ class Host:
             challenges=self._challenges,
             key_sets=self._key_sets,
             address=lambda: (_reachable(self._settings.listen_host), self._bound.port),
+            begun=self._reports.begun,
             ended=self._reports.ended,
             fate=self._fate,
         )
