@@ -125,6 +125,13 @@ def test_a_torn_line_is_left_out_and_missing_ones_are_told_to_all(path: Path) ->
     assert asked(path, functions=frozenset({"none"})) == [9]
 
 
+def test_what_the_hosts_own_tools_ask_is_not_told(path: Path) -> None:
+    with path.open("a") as file:
+        for number, asked_for in ((7, "/_tickover/v1/access"), (8, "/2023-03-30/functions"), (9, "/fn/a/")):
+            file.write(json.dumps({"request_id": number, "path": asked_for, "function": ""}) + "\n")
+    assert asked(path) == [1, 2, 3, 4, 5, 6, 8, 9]
+
+
 def test_the_last_lines_of_long_files(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     put(path, *range(3000))  # several chunks

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tickover.host.log_stream import QUIET_SECONDS, ROUND_SECONDS, LogQuery, in_pieces
+from tickover.host.routes import ADMIN_PREFIX
 
 _CHUNK: Final = 64 * 1024
 _AT_ONCE: Final = 512  # lines looked at before others get the event loop
@@ -103,14 +104,16 @@ def lines_before(path: Path) -> Iterator[tuple[Place, bytes]]:
 
 def is_wanted(query: LogQuery, said: dict[str, Any]) -> bool:
     """Whether a line of the access log is of the functions, the instance and the time that are asked for. One
-    that tells how many are missing is wanted by all."""
+    that tells how many are missing is wanted by all; what the host itself was asked by its tools, such as for
+    this very log, by nobody."""
     at = wall_ns(said.get("time", ""))
     if (query.since_ns is not None and at < query.since_ns) or (
         query.until_ns is not None and at >= query.until_ns
     ):
         return False
     return "dropped" in said or (
-        (not query.functions or said.get("function") in query.functions)
+        not said.get("path", "").startswith(ADMIN_PREFIX + "/")
+        and (not query.functions or said.get("function") in query.functions)
         and query.instance in ("", said.get("instance"))
         and query.qualifier in ("", said.get("qualifier"))
         and query.version in ("", said.get("version"))
