@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import shutil
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,10 +14,10 @@ from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.support.browser import browser, needs_browser
 from tests.support.host_edge_fakes import FakePool, instance, open_door, read_head, registry_with, run, until
 from tickover.host.model import Refused
 
-BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -241,29 +238,14 @@ class Site:
             writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(page), page))
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here (Debian: chromium-headless-shell)")
+@needs_browser
 def test_a_browsers_event_source_listens_and_takes_up_where_it_was(tmp_path: Path) -> None:
     async def scenario() -> None:
         site = Site()
         async with instance(site) as up, open_door(FakePool([up]), registry_with(tmp_path)) as port:
-            process = await asyncio.create_subprocess_exec(
-                *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-                *(
-                    "--disable-background-networking",
-                    "--no-proxy-server",
-                    f"--user-data-dir={tmp_path}/profile",
-                ),
-                *("--remote-debugging-port=0", f"http://127.0.0.1:{port}/fn/chat-dev/page"),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            try:
-                async with asyncio.timeout(60):
-                    seen = await site.report
-            finally:
-                os.killpg(process.pid, signal.SIGKILL)  # Debian's command is a shell that waits for it
-                await process.wait()
+            page = f"http://127.0.0.1:{port}/fn/chat-dev/page"
+            async with browser(page, tmp_path), asyncio.timeout(15):
+                seen = await site.report
         assert seen == [f"event {number}" for number in range(1, 6)]
         assert site.last_ids == ["", "3"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from openai import AsyncOpenAI
 
 from tests.conformance.test_front_clients import Model, Site, ask
 from tests.conformance.test_host_tls_door import declare, doors
+from tests.support.browser import browser, needs_browser
 from tests.support.certificates import certificate
 from tests.support.host_edge_fakes import FakePool, echo, instance, open_door, registry_with, run, until
 
-BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 CERT = certificate("a.test")
 
 
@@ -145,7 +144,7 @@ def test_a_caller_that_offers_nothing_speaks_http_1_over_tls(tmp_path: Path) -> 
     run(scenario)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here (Debian: chromium-headless-shell)")
+@needs_browser
 def test_a_browsers_event_source_over_https_speaks_http_2(tmp_path: Path) -> None:
     registry = registry_with(tmp_path)
     declare(registry, "a.test", protocol="HTTPS", certConfig=CERT)
@@ -157,20 +156,9 @@ def test_a_browsers_event_source_over_https_speaks_http_2(tmp_path: Path) -> Non
             instance(site) as up,
             doors(registry, up, lambda trace: versions.add(trace.protocol)) as (_, port),
         ):
-            process = await asyncio.create_subprocess_exec(
-                *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-                *("--disable-background-networking", "--no-proxy-server", "--ignore-certificate-errors"),
-                *("--host-resolver-rules=MAP a.test 127.0.0.1", f"--user-data-dir={tmp_path}/profile"),
-                *("--remote-debugging-port=0", f"https://a.test:{port}/page"),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-            try:
-                async with asyncio.timeout(15):
-                    seen = await site.report
-            finally:
-                process.kill()
-                await process.wait()
+            words = ("--ignore-certificate-errors", "--host-resolver-rules=MAP a.test 127.0.0.1")
+            async with browser(f"https://a.test:{port}/page", tmp_path, *words), asyncio.timeout(15):
+                seen = await site.report
         assert seen == [f"event {number}" for number in range(1, 6)]
         assert site.last_ids == ["", "3"]
 
