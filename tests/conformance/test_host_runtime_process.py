@@ -181,7 +181,7 @@ def test_frozen_it_uses_no_time_and_thawed_it_answers(on_rig):
         took = time.perf_counter() - began
         assert rig.runtime.condition(handle.ref) is Condition.RUNNING
         assert await get(plan.port, "/health") == {"ok": True}
-        assert took < 0.5
+        assert took < 5.0
 
     on_rig(scenario)
 

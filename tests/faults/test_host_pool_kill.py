@@ -103,7 +103,7 @@ def test_a_killed_host_leaves_instances_that_the_next_one_adopts(tmp_path, state
     async def scenario():
         began = time.monotonic()
         async with running(tmp_path, Declared(pool_of(target=2))) as pool:
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - began < 5.0
             adopted = {v.instance_id: v.pid for v in pool.instances()}
             assert adopted == {v["id"]: v["pid"] for v in before}
             lease = await pool.acquire("chat-dev", "live")
