@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,8 +81,8 @@ def free_port() -> int:
         return port
 
 
-def rootfs() -> bytes:
-    """A tar of the smallest system that runs a shell."""
+def rootfs(programs: Sequence[str] = ()) -> bytes:
+    """A tar of the smallest system that runs a shell; with programs, one of these alone and no shell."""
     packed = io.BytesIO()
     busybox = Path(shutil.which("busybox") or "").read_bytes()
     with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -90,10 +90,11 @@ def rootfs() -> bytes:
             folder = tarfile.TarInfo(name)
             folder.type, folder.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(folder)
-        binary = tarfile.TarInfo("bin/busybox")
-        binary.size, binary.mode = len(busybox), 0o755
-        tar.addfile(binary, io.BytesIO(busybox))
-        for name in _APPLETS:
+        for name in programs or ("busybox",):
+            binary = tarfile.TarInfo(f"bin/{name}")
+            binary.size, binary.mode = len(busybox), 0o755
+            tar.addfile(binary, io.BytesIO(busybox))
+        for name in () if programs else _APPLETS:
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
@@ -220,14 +221,14 @@ def _until(ready: Any, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.1)
 
 
-async def import_image(host: str, name: str, extra: bytes = b"") -> str:
+async def import_image(host: str, name: str, extra: bytes = b"", programs: Sequence[str] = ()) -> str:
     """Make an image of the smallest system; extra makes its id another one."""
     repository, _, tag = name.rpartition(":")
     params = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": f"LABEL extra={extra.hex() or 'no'}"}
     async with aiodocker.Docker(url=host) as client:
         headers = {"content-type": "application/x-tar"}
         async with client._query(
-            "images/create", "POST", params=params, data=io.BytesIO(rootfs()), headers=headers
+            "images/create", "POST", params=params, data=io.BytesIO(rootfs(programs)), headers=headers
         ) as done:
             text = (await done.read()).decode()
         assert "error" not in text, text

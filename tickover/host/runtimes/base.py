@@ -134,8 +134,8 @@ class Runtime(Protocol):
 
     async def execute(self, ref: str, plan: LaunchPlan, argv: Sequence[str], seconds: float) -> ExitStatus:
         """Run a command inside the instance of plan, which runs, as it sees the world; its words go to the
-        instance's log. Raises RuntimeFailed, after `seconds` at the latest; what is then left of it ends with
-        the instance."""
+        instance's log. Raises RuntimeFailed; after `seconds` it is killed. What is left of it all the same
+        ends with the instance."""
         ...
 
     async def stop(self, instance_id: str, ref: str, grace_seconds: float) -> None:

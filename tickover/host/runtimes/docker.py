@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from tickover.host.runtimes import procfs
+from tickover.host.runtimes import docker_exec, procfs
 from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
 from tickover.host.runtimes.command import PORT_WORD
 from tickover.host.runtimes.docker_config import (
@@ -211,13 +211,19 @@ class DockerRuntime:
         port = container_port(plan.spec)
         words = [word.replace(PORT_WORD, str(port)) for word in argv]
         notes = ContainerLog(plan.log_path, afresh=False)
+        mark, command = docker_exec.new_mark(), ""
         try:
             async with asyncio.timeout(seconds):
+                command = await self._engine.prepare(ref, words, {docker_exec.VARIABLE: mark})
                 code = await self._engine.execute(
-                    ref, words, lambda said: notes.note(said.decode(errors="replace"))
+                    ref, command, lambda said: notes.note(said.decode(errors="replace"))
                 )
         except TimeoutError:
-            raise RuntimeFailed(f"it had not ended after {seconds:g} s") from None
+            left = await docker_exec.end(self._engine, ref, command, mark) if command else ""
+            if left:
+                log.warning("a command could not be ended", container=ref[:12], command=argv[0], why=left)
+                left = f", and may go on until its instance ends: {left}"
+            raise RuntimeFailed(f"it had not ended after {seconds:g} s{left}") from None
         return ExitStatus(code=code)
 
     async def _change(self, ref: str, wanted: Condition, act: Callable[[str], Awaitable[None]]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import aiodocker
 import aiohttp
+from aiodocker.execs import Exec
 
 from tickover.host.clock import SECOND_NS
 from tickover.host.runtimes.base import RuntimeFailed
@@ -142,15 +143,33 @@ class Engine:
         async with self._asking(f"container {ref[:12]}") as client:
             await client.containers.container(ref).kill(signal=signal)
 
-    async def execute(self, ref: str, argv: Sequence[str], said: Callable[[bytes], None]) -> int:
-        """Run a command in a container to its end; its exit code. said hears its words. No deadline."""
+    async def prepare(self, ref: str, argv: Sequence[str], env: Mapping[str, str]) -> str:
+        """A command for a container, not yet run: its id. env: what it has beside the container's."""
+        async with self._asking(f"container {ref[:12]}") as client:
+            made = await client.containers.container(ref).exec(list(argv), environment=env)
+        command: str = made.id
+        return command
+
+    async def execute(self, ref: str, command: str, said: Callable[[bytes], None]) -> int:
+        """Run a prepared command to its end; its exit code. said hears its words. No deadline."""
         async with self._asking(f"container {ref[:12]}", is_long=True) as client:
-            made = await client.containers.container(ref).exec(list(argv))
+            made = Exec(client, command, tty=False)
             async with made.start(detach=False) as words:
                 while (word := await words.read_out()) is not None:
                     said(word.data)
             shown: dict[str, Any] = await made.inspect()
         return int(shown["ExitCode"])
+
+    async def has_ended(self, command: str) -> bool:
+        """Whether a command is over, not just not begun. The engine forgets it with its container."""
+        async with self._asking("a command") as client:
+            try:
+                shown: dict[str, Any] = await Exec(client, command, tty=False).inspect()
+            except aiodocker.DockerError as error:
+                if error.status == NOT_FOUND_STATUS:
+                    return True
+                raise
+        return not shown["Running"] and shown["ExitCode"] is not None
 
     async def remove(self, ref: str) -> None:
         """Kill and remove it with its anonymous volumes. What is gone is fine."""

@@ -1,12 +1,15 @@
 """Processes of this machine, as /proc tells.
 
-Owns: the identity of a process and who belongs to an instance. Promises: a process id that was used again is
-not taken for the former process. Never: signals anything.
+Owns: the identity of a process and who belongs to an instance or carries a mark. Promises: a process id that
+was used again is not taken for the former process. Never: decides what is signalled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +30,7 @@ class ProcessStat:
     group: int
     session: int
     start_ticks: int
+    parent: int
 
     @property
     def is_alive(self) -> bool:
@@ -62,7 +66,7 @@ def read_stat(pid: int) -> ProcessStat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the name before may hold blanks and brackets
-    return ProcessStat(pid, fields[0], int(fields[2]), int(fields[3]), int(fields[19]))
+    return ProcessStat(pid, fields[0], int(fields[2]), int(fields[3]), int(fields[19]), int(fields[1]))
 
 
 def identify(pid: int) -> Identity | None:
@@ -99,6 +103,43 @@ def marked(instance_id: str) -> list[int]:
     """The processes that carry the mark of an instance, in whatever namespace they count themselves."""
     mark = f"{INSTANCE_VARIABLE}={instance_id}".encode()
     return [pid for pid in _pids() if pid != os.getpid() and _is_marked(pid, mark)]
+
+
+def carrying(variable: str, value: str) -> list[ProcessStat]:
+    """The living processes with this value of a variable, and all below them, whatever those carry."""
+    mark = f"{variable}={value}".encode()
+    living = {stat.pid: stat for pid in _pids() if (stat := read_stat(pid)) and stat.is_alive}
+    own = os.getpid()
+    return below({pid for pid in living if pid != own and _is_marked(pid, mark)}, living)
+
+
+def below(roots: Set[int], living: Mapping[int, ProcessStat]) -> list[ProcessStat]:
+    """The processes of these ids and their descendants, each once."""
+    children: dict[int, list[int]] = {}
+    for stat in living.values():
+        children.setdefault(stat.parent, []).append(stat.pid)
+    left, found = sorted(roots, reverse=True), dict[int, ProcessStat]()
+    while left:
+        pid = left.pop()
+        if pid not in found:
+            found[pid] = living[pid]
+            left.extend(children.get(pid, ()))
+    return list(found.values())
+
+
+def kill(process: ProcessStat) -> None:
+    """End this very process. Raises PermissionError; one that is gone is fine."""
+    try:
+        held = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        now = read_stat(process.pid)
+        if now is not None and now.start_ticks == process.start_ticks:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(held, signal.SIGKILL)
+    finally:
+        os.close(held)
 
 
 def _is_marked(pid: int, mark: bytes) -> bool:
