@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -175,11 +176,17 @@ def processor_ticks(view: InstanceView) -> dict[int, int]:
 
 @contextlib.contextmanager
 def vllm_host(home: Path, vllm: Path) -> Iterator[VllmHost]:
-    """A host on a free port, with vLLM's models on its NAS beside a folder that holds none."""
+    """A host on a free port, with vLLM's models on its NAS beside folders that hold none."""
     models = nas_dir(home) / "models"
     models.mkdir(parents=True)
     (models / MODEL).symlink_to(vllm / "models" / MODEL)
     (models / "empty").mkdir()
+    shutil.copytree(
+        vllm / "models" / MODEL, models / "pointer", ignore=shutil.ignore_patterns("*.safetensors")
+    )
+    # What Git leaves of a large file where Git LFS is not installed.
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 269060552\n"
+    (models / "pointer" / "model.safetensors").write_text(pointer)
 
     def pool(needs: PoolNeeds) -> ReservedPool:
         settings = PoolSettings(start_deadline_seconds=START_SECONDS)

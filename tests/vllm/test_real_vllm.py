@@ -106,16 +106,33 @@ def test_a_client_that_goes_away_ends_the_work(host: VllmHost, answer: str) -> N
     assert ask(host) == answer
 
 
-def test_a_folder_without_a_model_is_told_with_vllms_own_words(host: VllmHost) -> None:
-    host.declare(host.argv("/mnt/models/empty"), "broken-dev")
-    host.reserve(1, "broken-dev")
+@pytest.mark.parametrize(
+    ("model", "more", "said"),
+    [
+        ("empty", [], "there is no model at /mnt/models/empty;"),
+        (
+            MODEL,
+            ["--max-model-len", "20000"],
+            "its --max-model-len 20000 is more than the model was made for;",
+        ),
+        (
+            "pointer",
+            [],
+            "a .safetensors file of its model holds something else: it is damaged, or the pointer",
+        ),
+    ],
+)
+def test_what_it_cannot_start_with_is_told(host: VllmHost, model: str, more: list[str], said: str) -> None:
+    name = f"{model}-broken-dev"
+    host.declare([*host.argv(f"/mnt/models/{model}"), *more], name)
+    host.reserve(1, name)
     deadline = time.monotonic() + START_SECONDS
-    while not (said := host.error("broken-dev")):
+    while not (error := host.error(name)):
         assert time.monotonic() < deadline, "nobody said what is wrong"
         time.sleep(0.5)
-    host.reserve(0, "broken-dev")
-    assert "the process exited with code 1" in said
-    assert "/mnt/models/empty" in said
+    host.reserve(0, name)
+    assert error.startswith(said)
+    assert "the process exited with code 1" in error
 
 
 def test_a_path_that_does_not_exist_is_refused_before_anything_starts(host: VllmHost) -> None:
