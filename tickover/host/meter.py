@@ -15,9 +15,10 @@ import structlog
 from tickover.errors import TickoverError
 from tickover.host.clock import Clock, boot_id
 from tickover.host.db import Database
+from tickover.host.hooks import due_pre_stop
 from tickover.host.instance import Instance
 from tickover.host.ledger import Ledger, Moment, clip
-from tickover.host.model import BillingClass, UsageRow
+from tickover.host.model import BillingClass, InstanceState, PreStop, UsageRow
 from tickover.host.records import Records
 from tickover.host.states import billing_class
 
@@ -113,4 +114,8 @@ class Meter:
 
 
 def _billed(instance: Instance) -> BillingClass | None:
-    return billing_class(instance.state, idle_enabled=instance.idle_enabled)
+    pre_stop = PreStop.OVER
+    # Asked only of one that stops: every request comes by here twice.
+    if instance.state is InstanceState.STOPPING and due_pre_stop(instance) is not None:
+        pre_stop = instance.pre_stop
+    return billing_class(instance.state, idle_enabled=instance.idle_enabled, pre_stop=pre_stop)

@@ -45,6 +45,14 @@ class Deepest(Enum):
     CHECKPOINT = "checkpoint"  # the driver takes what the server has left, later or when others need it
 
 
+class PreStop(Enum):
+    """How far an instance that is being stopped is with its preStop hook."""
+
+    AHEAD = "ahead"
+    CALLED = "called"
+    OVER = "over"
+
+
 class BillingClass(Enum):
     """STARTING and BUSY are billed active, IDLE is billed idle (fc facts 3.4)."""
 
