@@ -24,6 +24,7 @@ from tests.support.host_core import (
     states,
     until,
 )
+from tests.support.metered import metered
 from tickover.host.clock import SECOND_NS
 
 SCRIPT = str(Path(__file__).parents[1] / "support" / "host_core_host.py")
@@ -75,20 +76,8 @@ def is_alive(pid):
         return False
 
 
-def sums(folder):
-    """instance -> (sum of its intervals, first start to last end); fails on an open one."""
-    with sqlite3.connect(folder / "host.db") as database:
-        rows = database.execute(
-            "SELECT instance_id, SUM(end_mono_ns - start_mono_ns), MAX(end_mono_ns) - MIN(start_mono_ns), "
-            "COUNT(*) - COUNT(end_mono_ns), GROUP_CONCAT(billing_class) FROM interval GROUP BY instance_id"
-        ).fetchall()
-    database.close()
-    assert all(row[3] == 0 for row in rows), rows
-    return {row[0]: row[1:3] for row in rows}
-
-
 def assert_all_adds_up(folder):
-    found = sums(folder)
+    found = metered(folder / "host.db")
     assert all(total == span for total, span in found.values()), found
 
 
@@ -113,7 +102,7 @@ def test_a_killed_host_leaves_instances_that_the_next_one_adopts(tmp_path, state
             pool.release(lease)
             await until(lambda: states(pool) == ["idle", "idle"], "idle")
             assert len(pool.instances()) == 2
-            classes = {row.billing_class.value for row in pool.usage(0, 2**62)}
+            classes = {row.billing_class.value for row in pool.usage(0, 2**62).rows}
             assert classes >= {"starting", "idle", "busy"}
 
     run(scenario())

@@ -64,7 +64,8 @@ class AdminClient:
         return rows
 
     def usage(self, since_ns: int = 0, until_ns: int | None = None) -> dict[str, Any]:
-        """{"since_ns", "until_ns", "rows": [UsageRow fields], "calls": {function: finished requests}}."""
+        """{"since_ns", "until_ns", "rows": [UsageRow fields], "calls": {function: finished requests}}, of the
+        window that could be told exactly (docs/host.md, What is billed)."""
         query = {"since": str(since_ns)}
         if until_ns is not None:
             query["until"] = str(until_ns)
