@@ -100,7 +100,7 @@ def test_nothing_runs_before_it_is_recorded_and_nothing_is_left_if_it_cannot_be(
 
 async def until_gone(runtime, ref):
     await runtime.open([ref])
-    await until(lambda: runtime.condition(ref) is Condition.GONE, "its end", 5)
+    await until(lambda: runtime.condition(ref) is Condition.GONE, "its end")
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -330,7 +330,7 @@ def test_a_command_that_takes_too_long_is_given_up_and_ends_with_the_instance(on
         assert "begun" in logs.tail(plan.log_path)
         assert rig.runtime.condition(ref) is Condition.RUNNING
         await rig.stop(plan, grace=0.0)
-        await until(lambda: not sleeping("543"), "its end", 5)
+        await until(lambda: not sleeping("543"), "its end")
 
     on_rig(scenario)
 

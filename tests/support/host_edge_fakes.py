@@ -316,7 +316,7 @@ async def ask(port: int, raw: bytes) -> tuple[str, dict[str, str], bytes]:
     return first, headers, body
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Let the loop run until something has happened."""
     end = time.monotonic() + seconds
     while not condition():

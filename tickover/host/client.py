@@ -71,6 +71,13 @@ class AdminClient:
             query["until"] = str(until_ns)
         return self._call("GET", "usage", query=query)
 
+    def metrics(self) -> str:
+        """The metrics page, in Prometheus' text format."""
+        with self._asked("GET", "metrics", read_seconds=READ_SECONDS) as answer:
+            if answer.status_code >= 400:
+                _result(answer, "metrics")
+            return answer.text
+
     def stream(self, name: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """The JSON lines of `logs` or `access`, as they come. A host that breaks off is an error."""
         with self._asked("GET", name, query=query, read_seconds=STREAM_SECONDS, stream=True) as answer:
