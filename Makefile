@@ -13,7 +13,7 @@ STACK ?= dev
 PORT ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine bench-gpu bench-front-door zero-loss clean lock
+.PHONY: help setup setup-dev up down test test-vllm test-real check bench bench-engine bench-gpu-idle bench-front-door zero-loss clean lock
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,7 +80,7 @@ bench: setup-dev ## measure what docs/benchmarks.md reports
 bench-engine: setup-dev ## measure the engine against the real CLI and Terraform
 	@$(BIN)/python bench/engine.py $(ARGS)
 
-bench-gpu: setup-dev ## measure idling and waking on an NVIDIA card (ARGS=--stand-in rehearses it without one)
+bench-gpu-idle: setup-dev ## measure idling and waking on an NVIDIA card (ARGS=--stand-in rehearses it without one)
 	@$(BIN)/python bench/gpu_idle.py $(ARGS)
 
 bench-front-door: setup-dev ## measure the front door beside nginx and HAProxy (two cores; names the packages it lacks)

@@ -5,9 +5,9 @@ while idle, the wake to the first token by rung and model size, whether the gree
 functions that take turns on one card, growth over the cycles, requests lost. Prints a Markdown table and, as
 its last line, one JSON object. Ends what it has started, and by itself when its time is up.
 
-Needs a machine with an NVIDIA card and vLLM; with --stand-in tiny servers and a simulated card, which
-rehearses the flow and measures nothing of interest. Nothing here is a test: figures are reported, never
-asserted.
+Needs a machine with an NVIDIA card and vLLM, which it looks for; makes the models that are missing. With
+--stand-in tiny servers and a simulated card, which rehearses the flow and measures nothing of interest.
+Nothing here is a test: figures are reported, never asserted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,24 +29,29 @@ sys.path.insert(0, str(ROOT))
 
 from bench.gpu import stand_in  # noqa: E402 - needs the path
 from bench.gpu.declare import Declarer, Wanted  # noqa: E402
-from bench.gpu.figures import HEAD, column, growth, line, stage  # noqa: E402
+from bench.gpu.figures import by_size, table  # noqa: E402
+from bench.gpu.finding import MODELS, models, python_with_vllm  # noqa: E402
 from bench.gpu.phases import ASLEEP, CHECKPOINTED, OutOfTime, Row, Run, Served  # noqa: E402
+from bench.gpu.steps import Steps  # noqa: E402
 from bench.gpu.watching import Watch, members  # noqa: E402
 from tickover.host.client import AdminClient  # noqa: E402
 from tickover.host.daemon import HostInfo, start_host, stop_host  # noqa: E402
 from tickover.host.runtimes import procfs  # noqa: E402
 
 EMPTY_SECONDS = 15.0  # a killed engine's memory comes back within 5 s
-COLUMNS = (
-    "head_seconds", "token_seconds", "waited_ms", "idle_card_mib", "card_mib", "rss_mib", "available_mib",
-)  # fmt: skip
-GROWING = ("rss_mib", "card_mib", "idle_card_mib", "available_mib")
 # Long enough asleep for a swap back before the driver's checkpoint begins, which a wake has to wait for.
 BIG = Wanted(
-    "big-a", "qwen3-8b", "fc.gpu.ada.1", 65536, share=0.5, linger_seconds=0.5, deep_after_seconds=3.6
+    "big-a", "8B", "qwen3-8b", "fc.gpu.ada.1", 65536, share=0.5, linger_seconds=0.5, deep_after_seconds=3.6
 )
 SMALL = Wanted(
-    "small", "qwen3-0.6b", "fc.gpu.tesla.1", 32768, share=0.15, linger_seconds=0.3, deep_after_seconds=0.5
+    "small",
+    "0.6B",
+    "qwen3-0.6b",
+    "fc.gpu.tesla.1",
+    32768,
+    share=0.15,
+    linger_seconds=0.3,
+    deep_after_seconds=0.5,
 )
 
 
@@ -65,33 +69,22 @@ class Report:
         told = {"stage": name, "at": round(time.monotonic() - self.began, 3), **row}
         with (self.folder / "rows.jsonl").open("a") as file:
             file.write(json.dumps(told) + "\n")
-        shown = {k: v for k, v in told.items() if k not in ("tokens", "logprobs", "warm_token_seconds")}
+        shown = {k: v for k, v in told.items() if k not in ("tokens", "logprobs", "warm_ms")}
         print(json.dumps(shown), file=sys.stderr, flush=True)
 
     def told(self) -> dict[str, Any]:
-        """Everything as one object."""
-        stages = {
-            name: stage(rows, COLUMNS) | _growth(rows)
-            for name, rows in self.rows.items()
-            if "cycle" in rows[0]
-        }
-        starts = {name: rows[0] for name, rows in self.rows.items() if "cycle" not in rows[0]}
-        return {**self.facts, "starts": starts, "stages": stages}
+        """Everything as one object: the facts, each start, and the figures by the model's size and stage."""
+        starts = [row for name, rows in self.rows.items() if name.endswith(" start") for row in rows]
+        stages: dict[str, list[Row]] = {}
+        for name, rows in self.rows.items():
+            if not name.endswith(" start"):
+                stages[name] = rows
+            elif warm := [ms for row in rows for ms in row.get("warm_ms", ())]:
+                stages[name.replace("start", "warm")] = [{"request_to_first_token_ms": ms} for ms in warm]
+        return {**self.facts, "starts": starts, "models": by_size(stages)}
 
     def save(self) -> None:
         (self.folder / "gpu_idle.json").write_text(json.dumps(self.told(), indent=1) + "\n")
-
-
-def _growth(rows: Sequence[Row]) -> dict[str, Any]:
-    """What each of the columns has grown by, where there are cycles enough."""
-    found = {}
-    for name in GROWING:
-        values = column(rows, name)
-        if len(values) >= 10:
-            found[name] = round(growth(values), 1)
-    reached = sum(bool(row.get("is_reached", True)) for row in rows)
-    woke = sum(bool(row.get("has_woken")) for row in rows)
-    return {"growth": found, "reached": reached, "woken": woke}
 
 
 def measure(run: Run, declarer: Declarer, report: Report, given: argparse.Namespace) -> None:
@@ -102,30 +95,30 @@ def measure(run: Run, declarer: Declarer, report: Report, given: argparse.Namesp
 
     def up(wanted: Wanted) -> Served | None:
         served = Served(wanted.name, wanted.model, declarer.declare(wanted))
-        is_up = run.start(f"{wanted.name} start", served, lambda: declarer.trouble(wanted.name))
+        is_up = run.start(f"{wanted.size} start", served, lambda: declarer.trouble(wanted.name))
         return served if is_up else None
 
-    def cycle(served: Served | None) -> None:
+    def cycle(size: str, served: Served | None) -> None:
         if served is None:
             return
         for rung in given.rungs:
-            run.cycles(f"{served.name} {rung}", served, rung, given.cycles)
+            run.cycles(f"{size} {rung}", served, rung, given.cycles)
             report.save()
 
     first = up(big) if "big" in given.stages else None
-    cycle(first)
+    cycle(big.size, first)
     if first and given.moments:
-        run.at_any_moment("big-a any moment", first, given.moments, 6.0)
+        run.at_any_moment(f"{big.size} any moment", first, given.moments, 6.0)
     if first:
         run.until_rung(first, given.rungs[-1])  # what it leaves on the card is not counted as another's
     if "small" in given.stages:
-        cycle(up(small))
+        cycle(small.size, up(small))
         declarer.drop(small.name)
     second = up(replace(big, name="big-b")) if first and "swap" in given.stages else None
     if first is None or second is None:
         return
     for rung in given.rungs:
-        run.swaps(f"swap {rung}", (first, second), rung, given.swaps)
+        run.swaps(f"{big.size} swap {rung}", (first, second), rung, given.swaps)
         report.save()
 
 
@@ -146,7 +139,8 @@ def finish(run: Run, report: Report, home: Path, info: HostInfo, floor_mib: int 
         time.sleep(0.2)
     report.facts |= {
         "requests": run.sent,
-        "requests_lost": run.lost,
+        "requests_lost": len(run.lost),
+        "lost": run.lost,
         "processes_left": left,
         "card_mib_at_the_end": run.watch.card_mib(),
         "stop_seconds": round(time.monotonic() - began, 1),
@@ -160,31 +154,14 @@ def _is_empty(run: Run, floor_mib: int | None) -> bool:
     return now is None or floor_mib is None or now <= floor_mib + 1
 
 
-def table(told: dict[str, Any]) -> list[str]:
-    rows = [HEAD]
-    for name, row in told["starts"].items():
-        rows.append(f"| {name} to its first answer | s | 1 | {row['start_seconds']:.1f} | | |")
-    for name, found in told["stages"].items():
-        rows += [
-            line(f"{name}: request to first token", found, "token_seconds"),
-            line(f"{name}: request to first byte", found, "head_seconds"),
-            line(f"{name}: card while idle", found, "idle_card_mib", "MiB", 0),
-            line(f"{name}: card awake", found, "card_mib", "MiB", 0),
-            line(f"{name}: RSS of its processes", found, "rss_mib", "MiB", 0),
-        ]
-        same = f"same tokens {found.get('is_same_text', '-')}, logprobs {found.get('is_same_logprobs', '-')}"
-        rows.append(f"| {name}: {same}; growth {json.dumps(found['growth'])} | | {found['cycles']} | | | |")
-    return [row for row in rows if row]
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Measure idling and waking of GPU functions on this machine."
     )
-    parser.add_argument("--out", type=Path, default=Path("gpu-idle"), help="folder of the results")
+    parser.add_argument("--out", type=Path, default=ROOT / "build/gpu-idle", help="folder of the results")
     parser.add_argument("--home", type=Path, help="data folder of the host (default: a fresh one)")
-    parser.add_argument("--models", type=Path, help="folder with qwen3-8b and qwen3-0.6b (bench.gpu.models)")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that has vLLM")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of the models, made if missing")
+    parser.add_argument("--python", help="the interpreter that has vLLM (default: looked for)")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for the servers")
     parser.add_argument("--flag", action="append", default=[], help="for vLLM, as --flag=--enforce-eager")
     parser.add_argument("--stages", nargs="+", default=["big", "small", "swap"])
@@ -199,16 +176,28 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def prepared(given: argparse.Namespace, home: Path, watch: Watch) -> str:
+    """The interpreter of the servers, once all that they need is there. Exits with what is missing."""
+    if given.stand_in:
+        return sys.executable
+    if watch.card_mib() is None:
+        sys.exit("error: no NVIDIA GPU is seen here (NVML); ARGS=--stand-in rehearses the bench without one.")
+    variables = dict(pair.split("=", 1) for pair in given.env)
+    python = given.python or python_with_vllm(variables)
+    if not (home / "nas").exists():
+        (home / "nas").symlink_to(models(given.models, python, variables).resolve())
+    return str(python)
+
+
 def main() -> int:
     given = arguments()
     given.out.mkdir(parents=True, exist_ok=True)
     home = given.home or Path(tempfile.mkdtemp(prefix="tickover-gpu-"))
     home.mkdir(parents=True, exist_ok=True)
-    if given.models and not (home / "nas").exists():
-        (home / "nas").symlink_to(given.models.resolve())
-    report = Report(given.out)
     watch = Watch(stand_in.machine(home).cards) if given.stand_in else Watch()
+    python = prepared(given, home, watch)
     floor = watch.card_mib()
+    report = Report(given.out)
     report.facts |= {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         "machine": f"{watch.machine}; {platform.platform()}, Python {platform.python_version()}",
@@ -218,11 +207,12 @@ def main() -> int:
         "flags": given.flag,
     }
     info = stand_in.start(home) if given.stand_in else start_host(home, 0)
-    run = Run(AdminClient(home), watch, report.write, time.monotonic() + given.minutes * 60)
+    admin = AdminClient(home)
+    run = Run(admin, watch, Steps(admin.metrics), report.write, time.monotonic() + given.minutes * 60)
     try:
-        report.facts["host"] = run.admin.status()
+        report.facts["host"] = admin.status()
         words = (lambda wanted: stand_in.words(home, wanted.share)) if given.stand_in else None
-        measure(run, Declarer(info, home, given.python, words), report, given)
+        measure(run, Declarer(info, home, python, words), report, given)
     except OutOfTime:
         report.facts["ended"] = "out of time"
     finally:
@@ -232,7 +222,7 @@ def main() -> int:
     if given.stand_in:
         print("STAND-IN: tiny servers and a simulated card. These are no figures of a GPU.\n")
     print(f"{told['date']}, {told['machine']}, empty card {floor} MiB, lost {len(run.lost)} of {run.sent}\n")
-    print("\n".join(table(told)))
+    print("\n".join(table(told["models"])))
     print(json.dumps(told))
     return 1 if run.lost else 0
 

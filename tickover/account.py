@@ -57,7 +57,8 @@ class FunctionAccount:
 
 @dataclass(slots=True)
 class Account:
-    """The bill of a window. lines: quantity x factor by item; since and until: local, with zone."""
+    """The bill of a window. lines: quantity x factor by item; since and until: local, with zone; notes: what
+    is not quite as it was asked for."""
 
     since: datetime
     until: datetime
@@ -66,6 +67,7 @@ class Account:
     tables: tuple[str, ...] = ()
     functions: list[FunctionAccount] = field(default_factory=list)
     lines: list[dict[str, str]] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> FunctionAccount:
@@ -88,6 +90,7 @@ class Account:
             **total,
             "functions": [one.as_json() for one in self.functions],
             "lines": self.lines,
+            "notes": list(self.notes),
         }
 
 
@@ -107,8 +110,11 @@ def months(
 
 def reckon(since: datetime, until: datetime, ask: Ask, localise: Localise = local) -> Account:
     """The account of a window. Raises TickoverError for what has no price."""
-    rows = ask(_ns(since), _ns(until))["rows"]
-    account = Account(since, until, until.tzname() or "")
+    answer = ask(_ns(since), _ns(until))
+    rows = answer["rows"]
+    notes: list[str] = []
+    since, until = _told(answer, "since", since, notes), _told(answer, "until", until, notes)
+    account = Account(since, until, until.tzname() or "", notes=tuple(notes))
     if not rows:
         return account
     # A window from long ago would else be cut into months in which nothing ran.
@@ -128,6 +134,20 @@ def reckon(since: datetime, until: datetime, ask: Ask, localise: Localise = loca
     account.tables = tuple(sorted({b.table for b in bills}))
     account.lines = _lines(bills)
     return account
+
+
+def _told(answer: Mapping[str, Any], name: str, asked: datetime, notes: list[str]) -> datetime:
+    """The border of the window that was answered for; a note where that is another second."""
+    told = int(answer.get(f"{name}_ns", _ns(asked)))
+    if told == _ns(asked):
+        return asked
+    border = datetime.fromtimestamp(told // _NS, asked.tzinfo)
+    if border != asked.replace(microsecond=0):
+        notes.append(
+            f"{name} {asked:%H:%M:%S} was moved to {border:%H:%M:%S}: "
+            "what is older than two hours is kept by the quarter of an hour."
+        )
+    return border
 
 
 def _bills(answer: Mapping[str, Any], month: datetime, used: Decimal) -> list[tuple[FunctionAccount, Bill]]:

@@ -1,6 +1,6 @@
 """Flags of preview, up, destroy, refresh and cancel.
 
-Owns: names and help. Promises: Pulumi's names; every flag is a field of `deploy.Options`. Never: holds logic.
+Owns: names and help. Promises: Pulumi's names; every flag is a field of `Options`. Never: holds logic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _flag(help: str, *names: str, metavar: str | None = None) -> Any:
     return typer.Option(*names, help=help, metavar=metavar)
 
 
-# Field of `deploy.Options` → its type with flag and help, and its default.
+# Field of `options.Options` → its type with flag and help, and its default.
 _FLAGS: Final[dict[str, tuple[Any, Any]]] = {
     "stack": (Stack, None),
     "yes": (Yes, False),
@@ -182,11 +182,12 @@ def _command(name: str, help: str, fields: Sequence[str]) -> Callable[..., int]:
 
     def run(**given: Any) -> int:
         from tickover.commands import deploy
+        from tickover.commands.options import Options
 
         color = given.pop("color")
         lists = {k: tuple(v or ()) for k, v in given.items() if v is None or isinstance(v, list | tuple)}
         lists = {k: v for k, v in lists.items() if _is_list(k)}
-        return deploy.operate(name, session(color), deploy.Options(**{**given, **lists}))
+        return deploy.operate(name, session(color), Options(**{**given, **lists}))
 
     parameters = [
         inspect.Parameter(

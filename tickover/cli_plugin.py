@@ -85,11 +85,10 @@ def import_(
     color: Annotated[Color, typer.Option("--color", help="always, never or auto.")] = Color.AUTO,
 ) -> int:
     """Take existing objects into the stack."""
-    from tickover.commands import deploy, imports
+    from tickover.commands import imports
+    from tickover.commands.options import Options
 
-    options = deploy.Options(
-        stack=stack, yes=yes, as_json=as_json, json_into=json_into, skip_preview=skip_preview
-    )
+    options = Options(stack=stack, yes=yes, as_json=as_json, json_into=json_into, skip_preview=skip_preview)
     wanted = imports.wanted(words or [], file, parent, provider, _truth(protect))
     shows_code = _truth(generate_code)
     return imports.run(session(color), options, wanted, shows_code, out)

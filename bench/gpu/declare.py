@@ -30,9 +30,11 @@ _CPU: Final = 16  # comes with any card
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A function of the bench. share: of the card's memory, what vLLM may use. more: its variables."""
+    """A function of the bench. size: of its model. share: of the card's memory, what vLLM may use. more: its
+    variables."""
 
     name: str
+    size: str
     model: str
     gpu_type: str
     memory_mb: int

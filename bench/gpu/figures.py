@@ -6,12 +6,17 @@ measured (nearest rank), never one between two; nothing is left out because it i
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 Row = Mapping[str, Any]
+
+GROWN_CYCLES: Final = 10  # fewer do not tell growth from noise
+_TIMES: Final = ("request_to_first_token_ms", "request_to_first_byte_ms", "waited_ms")
+_MEMORY: Final = {"idle": "idle_card_mib", "awake": "card_mib"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +67,62 @@ def share(rows: Sequence[Row], name: str) -> str:
     return f"{sum(told)}/{len(told)}"
 
 
-def stage(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, Any]:
-    """What a report says of one stage: how many, and a summary of each column that was measured."""
-    told: dict[str, Any] = {"cycles": len(rows)}
-    for name in columns:
-        if values := column(rows, name):
-            told[name] = asdict(summary(values))
-    for name in ("is_same_text", "is_same_logprobs"):
+def by_size(rows: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, Any]]:
+    """What a report says, by the model's size and the stage: rows come under names such as "8B sleep"."""
+    told: dict[str, dict[str, Any]] = {}
+    for name, of_it in rows.items():
+        size, _, rest = name.partition(" ")
+        told.setdefault(size, {})[rest] = stage(of_it)
+    return told
+
+
+def stage(rows: Sequence[Row]) -> dict[str, Any]:
+    """What a report says of one stage: only what was measured in it.
+
+    stages_ms: summaries of what took time, requests as well as steps of the ladder. vram_mib: the whole
+    card's reading. is_reached, has_woken, tokens_equal, logprobs_equal: "29/30". growth: from the first
+    cycles to the last, MiB.
+    """
+    steps = dict.fromkeys(name for row in rows for name in row if name.endswith(("_down_ms", "_up_ms")))
+    times = {name.removesuffix("_ms"): column(rows, name) for name in (*_TIMES, *steps)}
+    memory = {told: column(rows, name) for told, name in _MEMORY.items()}
+    grown = {name: column(rows, name) for name in (*_MEMORY.values(), "rss_mib", "available_mib")}
+    told: dict[str, Any] = {
+        "cycles": len(rows),
+        "stages_ms": {name: told_summary(values) for name, values in times.items() if values},
+        "vram_mib": {name: told_summary(values) for name, values in memory.items() if values},
+        "growth": {name: round(growth(v), 1) for name, v in grown.items() if len(v) >= GROWN_CYCLES},
+    }
+    if rss := column(rows, "rss_mib"):
+        told["rss_mib"] = told_summary(rss)
+    for name in ("is_reached", "has_woken", "tokens_equal", "logprobs_equal"):
         if any(row.get(name) is not None for row in rows):
             told[name] = share(rows, name)
     return told
 
 
-def line(label: str, told: Mapping[str, Any], name: str, unit: str = "s", digits: int = 3) -> str:
-    """One row of the Markdown table; empty where the column was not measured."""
-    found = told.get(name)
-    if found is None:
-        return ""
-    shown = " | ".join(f"{found[key]:.{digits}f}" for key in ("p50", "p95", "worst"))
-    return f"| {label} | {unit} | {found['n']} | {shown} |"
+def told_summary(values: Sequence[float]) -> dict[str, float]:
+    """{"n", "p50", "p95", "max", "min"}."""
+    found = summary(values)
+    told = {"p50": found.p50, "p95": found.p95, "max": found.worst, "min": found.least}
+    return {"n": found.n, **{name: round(value, 3) for name, value in told.items()}}
 
 
-HEAD = "| what | unit | n | p50 | p95 | max |\n|---|---|---|---|---|---|"
+def table(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The rows of a Markdown table of what `by_size` told."""
+    lines = ["| model | stage | what | n | p50 | p95 | max |", "|---|---|---|---|---|---|---|"]
+    for size, stages in models.items():
+        for name, told in stages.items():
+            lead = f"| {size} | {name} "
+            for what, found in told["stages_ms"].items():
+                lines.append(f"{lead}| {what.replace('_', ' ')}, ms | {_figures(found, 1)} |")
+            for what, found in told["vram_mib"].items():
+                lines.append(f"{lead}| card {what}, MiB | {_figures(found, 0)} |")
+            if "tokens_equal" in told:
+                same = f"tokens equal {told['tokens_equal']}, logprobs {told.get('logprobs_equal', '-')}"
+                lines.append(f"{lead}| {same}; growth {json.dumps(told['growth'])} | | | | |")
+    return lines
+
+
+def _figures(found: Mapping[str, float], digits: int) -> str:
+    return " | ".join([f"{found['n']}", *(f"{found[key]:.{digits}f}" for key in ("p50", "p95", "max"))])

@@ -140,7 +140,9 @@ def write_weights(folder: Path, given: dict[str, Any], device: str) -> None:
         for name, rows, columns, scale in matrices(given)
     }
     weights |= {name: torch.ones(length, dtype=torch.bfloat16) for name, length in norms(given)}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    part = folder / "model.safetensors.part"  # a run that is cut off leaves no half of a model
+    save_file(weights, part, metadata={"format": "pt"})
+    part.replace(folder / "model.safetensors")
 
 
 def make(folder: Path, name: str, device: str = "cuda") -> None:

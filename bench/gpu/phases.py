@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from bench.gpu.asking import Answer, ask
 from bench.gpu.declare import START_SECONDS
+from bench.gpu.steps import Steps
 from bench.gpu.watching import Watch, available_mib, members, rss_mib
 from tickover.host.client import AdminClient
 
@@ -53,6 +54,7 @@ class Run:
 
     admin: AdminClient
     watch: Watch
+    steps: Steps
     write: Callable[[str, Row], None]
     deadline: float
     tokens: int = 24
@@ -123,19 +125,21 @@ class Run:
         repeats = answers[-1].tokens == answers[-2].tokens and answers[-1].logprobs == answers[-2].logprobs
         warm = [self.ask(served, 1) for _ in range(WARM_REQUESTS)]
         row |= {"does_repeat": repeats, "tokens": list(served.reference.tokens), **self._memory(served)}
-        row["warm_token_seconds"] = [answer.token_seconds for answer in warm]
+        row["warm_ms"] = [_milliseconds(answer.token_seconds) for answer in warm]
         self.write(stage, row)
         return True
 
     def cycles(self, stage: str, served: Served, rung: str, count: int) -> None:
         """So often: idle down to a rung, then a request that wakes it. Given up when that fails twice."""
         failures = 0
+        self.steps.taken()
         for number in range(count):
             row: Row = {"cycle": number, "is_reached": self.until_rung(served, rung)}
             row["idle_card_mib"] = self.watch.card_mib()
             row["idle_computing"] = self._listed(served)
             answer = self.ask(served)
             row |= self._judged(served, answer) | self._memory(served)
+            row |= {f"{name}_ms": seconds * 1000 for name, seconds in self.steps.taken().items()}
             self.write(stage, row)
             failures += bool(answer.lost) or not row["is_reached"]
             if failures > 1:
@@ -195,14 +199,14 @@ class Run:
     def _judged(self, served: Served, answer: Answer) -> Row:
         is_told = not answer.lost and bool(served.reference.tokens)
         return {
-            "head_seconds": answer.head_seconds,
-            "token_seconds": answer.token_seconds,
-            "total_seconds": answer.total_seconds,
+            "request_to_first_byte_ms": _milliseconds(answer.head_seconds),
+            "request_to_first_token_ms": _milliseconds(answer.token_seconds),
+            "total_ms": _milliseconds(answer.total_seconds),
             "waited_ms": answer.waited_ms,
             "has_woken": answer.has_woken,
             "is_same_instance": answer.instance_id == served.instance_id,
-            "is_same_text": answer.tokens == served.reference.tokens if is_told else None,
-            "is_same_logprobs": answer.logprobs == served.reference.logprobs if is_told else None,
+            "tokens_equal": answer.tokens == served.reference.tokens if is_told else None,
+            "logprobs_equal": answer.logprobs == served.reference.logprobs if is_told else None,
             "tokens": list(answer.tokens),
             "logprobs": list(answer.logprobs),
             "lost": answer.lost,
@@ -223,3 +227,7 @@ class Run:
         if computing is None:
             return None
         return len(set(computing) & set(members(served.instance_id, served.pid)))
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000

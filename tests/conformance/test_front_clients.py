@@ -104,7 +104,7 @@ def test_openai_that_stops_listening_stops_the_model(tmp_path: Path) -> None:
                 if part.choices[0].delta.content == "w3 ":
                     break
             await stream.close()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(15):
                 await model.left.wait()
             await until(lambda: len(pool.released) == 1)
 

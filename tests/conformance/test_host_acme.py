@@ -221,7 +221,7 @@ def test_an_order_that_hangs_is_given_up_and_holds_nothing_up(
         settings = AcmeSettings("https://acme.test/")
         desk = CertificateDesk(settings, tmp_path, Challenges(), lambda: registry, time.time, hang)
         desk.start()
-        await until(lambda: bool(desk.report()[0]["problem"]), 5)
+        await until(lambda: bool(desk.report()[0]["problem"]))
         assert "not done within" in desk.report()[0]["problem"]
         await desk.close()
         desk = CertificateDesk(settings, tmp_path, Challenges(), lambda: registry, time.time, hang)

@@ -256,7 +256,7 @@ def test_leaving_caller_closes_the_instances_side(tmp_path: Path) -> None:
             writer.write(GET)
             await read_head(reader)
             writer.close()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(15):
                 await closed.wait()
             assert pool.released == [("i-0", False)]
 

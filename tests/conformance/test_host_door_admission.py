@@ -176,17 +176,17 @@ def test_a_changed_limit_holds_at_once_and_lets_those_who_wait_in(tmp_path: Path
             await ready(pool)
             pid = pool.instances()[0].pid
             writers = await hold(port, pool, 6)
-            await until(lambda: len(pool.waiting()) == 5, "a queue", 3)
+            await until(lambda: len(pool.waiting()) == 5, "a queue")
             declare(registry, limit=4)
             pool.notify()
-            await until(lambda: pool.instances()[0].in_flight == 4, "more requests at once", 3)
+            await until(lambda: pool.instances()[0].in_flight == 4, "more requests at once")
             assert len(pool.waiting()) == 2
             declare(registry, limit=2)
             pool.notify()
             pool.status("chat-dev", "LATEST")  # looks at what is declared now
             for writer in writers[:3]:
                 writer.close()
-            await until(lambda: len(pool.waiting()) == 1, "one served", 3)
+            await until(lambda: len(pool.waiting()) == 1, "one served")
             assert (pool.instances()[0].in_flight, pool.instances()[0].pid) == (2, pid)
             for writer in writers[3:]:
                 writer.close()

@@ -289,7 +289,7 @@ def test_an_idle_connection_is_sent_away_and_pings_do_not_keep_it(
         ):
             assert (await peer.whole(peer.request())).status == 200
             pings = asyncio.ensure_future(pinging(peer))
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(15):
                 await peer.closed()
             await pings
             assert [code for _, code in peer.goaways] == [0, 0]

@@ -217,7 +217,7 @@ def test_a_reset_stops_the_instance_at_once_and_no_other_stream(tmp_path: Path) 
             stays, gone = peer.request("/fn/chat-dev/stays"), peer.request("/fn/chat-dev/gone")
             await peer.hear(lambda: all(peer.answers[n].pieces for n in (stays, gone)))
             peer.reset(gone)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(15):
                 await left.wait()
             assert (await peer.whole(stays)).body == b"data: 1\n\ndata: 2\n\n"
             await until(lambda: len(pool.released) == 2)

@@ -197,7 +197,12 @@ class Following:
 @contextmanager
 def following(home: Path, *words: str) -> Iterator[Following]:
     process = subprocess.Popen(
-        command("--follow", "--json", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **around(home)
+        command("--follow", "--json", *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell's background job ignores it, and an ignored signal stays ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **around(home),
     )
     with process:
         found = Following(process)

@@ -100,7 +100,7 @@ def test_nothing_runs_before_it_is_recorded_and_nothing_is_left_if_it_cannot_be(
 
 async def until_gone(runtime, ref):
     await runtime.open([ref])
-    await until(lambda: runtime.condition(ref) is Condition.GONE, "its end", 5)
+    await until(lambda: runtime.condition(ref) is Condition.GONE, "its end")
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -328,7 +328,7 @@ def test_a_command_that_takes_too_long_is_ended_and_the_instance_lives_on(on_rig
             await rig.runtime.execute(ref, plan, sh("echo begun; busybox sleep 543"), 0.5)
         assert time.perf_counter() - began < 3.0
         assert "begun" in logs.tail(plan.log_path)
-        await until(lambda: not sleeping("543"), "its end", 5)
+        await until(lambda: not sleeping("543"), "its end")
         assert rig.runtime.condition(ref) is Condition.RUNNING
         assert "PORT=" in await rig.get(plan, "env")
 

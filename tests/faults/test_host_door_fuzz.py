@@ -375,7 +375,7 @@ def test_a_mangled_answer_never_becomes_another_requests_answer(scene, raw, edit
         writer.write(b"GET /fn/chat-dev/bad HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         got = b""
         with contextlib.suppress(ConnectionError):
-            got = await asyncio.wait_for(reader.read(), 5)
+            got = await asyncio.wait_for(reader.read(), 20)
         writer.close()
         _, writer, events = await exchange(
             scene.port, h11.Request(method="GET", target="/fn/chat-dev/good", headers=[HOST])

@@ -227,7 +227,7 @@ def test_a_helper_ends_itself_when_its_owner_is_gone():
         assert await process.stdout.readline() == b'{"ready": true}\n'
         process.stdin.write(b'{"verb": "state", "pid": 11, "limit": 0.1}\n')
         process.stdin.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             assert await process.wait() == -14
 
     asyncio.run(scenario())

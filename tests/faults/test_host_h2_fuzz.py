@@ -164,5 +164,5 @@ def test_after_all_that_it_serves(scene: Scene) -> None:
             answer = await peer.whole(peer.request())
             assert (answer.status, answer.body, answer.trailers) == (200, b"abc", {"x-t": "1"})
 
-    scene.loop.run_until_complete(asyncio.wait_for(scenario(), 5))
+    scene.loop.run_until_complete(asyncio.wait_for(scenario(), 20))
     assert scene.failures == []

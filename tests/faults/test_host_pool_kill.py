@@ -1,6 +1,7 @@
 """kill -9 of the host at any point: the next one adopts or ends what is left, and the meter adds up."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from tests.support.host_core import (
     states,
     until,
 )
+from tests.support.metered import metered
+from tickover.host.clock import SECOND_NS
 
 SCRIPT = str(Path(__file__).parents[1] / "support" / "host_core_host.py")
 
@@ -73,20 +76,8 @@ def is_alive(pid):
         return False
 
 
-def sums(folder):
-    """instance -> (sum of its intervals, first start to last end); fails on an open one."""
-    with sqlite3.connect(folder / "host.db") as database:
-        rows = database.execute(
-            "SELECT instance_id, SUM(end_mono_ns - start_mono_ns), MAX(end_mono_ns) - MIN(start_mono_ns), "
-            "COUNT(*) - COUNT(end_mono_ns), GROUP_CONCAT(billing_class) FROM interval GROUP BY instance_id"
-        ).fetchall()
-    database.close()
-    assert all(row[3] == 0 for row in rows), rows
-    return {row[0]: row[1:3] for row in rows}
-
-
 def assert_all_adds_up(folder):
-    found = sums(folder)
+    found = metered(folder / "host.db")
     assert all(total == span for total, span in found.values()), found
 
 
@@ -111,7 +102,7 @@ def test_a_killed_host_leaves_instances_that_the_next_one_adopts(tmp_path, state
             pool.release(lease)
             await until(lambda: states(pool) == ["idle", "idle"], "idle")
             assert len(pool.instances()) == 2
-            classes = {row.billing_class.value for row in pool.usage(0, 2**62)}
+            classes = {row.billing_class.value for row in pool.usage(0, 2**62).rows}
             assert classes >= {"starting", "idle", "busy"}
 
     run(scenario())
@@ -134,6 +125,36 @@ def test_an_adopted_instance_that_dies_is_noticed_and_replaced(tmp_path):
 
     run(scenario())
     assert_all_adds_up(tmp_path)
+
+
+def test_a_host_killed_in_the_middle_of_a_pre_stop_hook_has_billed_it_to_its_last_heartbeat(tmp_path):
+    """The hook never answers. It is billed as active, without a gap before it, and is not called again."""
+    hook, quiet = {"handler": "bye", "timeout": 60}, ["--pre-stop", "0"]
+    host = Host(tmp_path, pre_stop=hook, arguments=quiet, retires=True, linger=60)
+    (view,) = host.until(in_state("stopping"))
+    log = tmp_path / "logs" / f"{view['id']}.log"
+    try:
+        while "pre-stop" not in log.read_text():
+            time.sleep(0.02)
+        time.sleep(0.7)  # some heartbeats
+    finally:
+        host.kill()
+    with contextlib.closing(sqlite3.connect(tmp_path / "host.db")) as database:
+        ((beat,),) = database.execute("SELECT mono_ns FROM heartbeat").fetchall()
+
+    async def scenario():
+        async with running(tmp_path, Declared()) as pool:
+            await until(lambda: pool.instances() == (), "its end")
+
+    run(scenario())
+    assert log.read_text().count("pre-stop {") == 1 and marked_processes(view["id"]) == []
+    assert_all_adds_up(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "host.db")) as database:
+        rows = database.execute(
+            "SELECT billing_class, end_mono_ns, end_mono_ns - start_mono_ns FROM interval ORDER BY 2, 3"
+        ).fetchall()
+    assert [row[0] for row in rows] == ["starting", "idle", "busy"]
+    assert rows[-1][1] == beat and rows[-1][2] > SECOND_NS // 4
 
 
 def test_a_host_killed_between_record_and_exec_leaves_no_process(tmp_path):

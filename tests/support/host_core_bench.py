@@ -126,7 +126,7 @@ class Bench:
 
     def totals(self):
         found = {}
-        for row in self.pool.usage(0, 2**62):
+        for row in self.pool.usage(0, 2**62).rows:
             found[row.billing_class.value] = found.get(row.billing_class.value, 0) + row.duration_ns
         return {name: ns / SECOND_NS for name, ns in found.items()}
 

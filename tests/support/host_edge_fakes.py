@@ -29,6 +29,7 @@ from tickover.host.model import (
     PoolStatus,
     Prefix,
     Refused,
+    Usage,
     UsageRow,
     Waiting,
     Woken,
@@ -157,11 +158,8 @@ class FakePool:
     def instances(self, function_name: str | None = None) -> tuple[InstanceView, ...]:
         return tuple(v for v in self.views if function_name in (None, v.function_name))
 
-    def usage(self, since_ns: int, until_ns: int) -> tuple[UsageRow, ...]:
-        return self.rows
-
-    def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
-        return {}
+    def usage(self, since_ns: int, until_ns: int) -> Usage:
+        return Usage(since_ns, until_ns, self.rows, {})
 
     def log_path(self, instance_id: str) -> str | None:
         return self.log
@@ -318,7 +316,7 @@ async def ask(port: int, raw: bytes) -> tuple[str, dict[str, str], bytes]:
     return first, headers, body
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Let the loop run until something has happened."""
     end = time.monotonic() + seconds
     while not condition():

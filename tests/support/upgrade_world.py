@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from alibabacloud_fc20230330 import models as fc
 from alibabacloud_fc20230330.client import Client
 
 from tests.support.host_edge_server import Served
+from tests.support.metered import metered
 from tickover.host.auth import load_credentials
 from tickover.host.client import AdminClient, read_host_file
 from tickover.host.daemon import stop_host, upgrade_host
@@ -219,13 +219,8 @@ class World:
 
     def meter(self) -> tuple[int, int]:
         """(sum of all intervals, first start to last end) in ns, of a host that has stopped."""
-        with contextlib.closing(sqlite3.connect(self.home / "host" / "host.db")) as database:
-            found: tuple[int, int, int] = database.execute(
-                "SELECT SUM(end_mono_ns - start_mono_ns), MAX(end_mono_ns) - MIN(start_mono_ns), "
-                "COUNT(*) - COUNT(end_mono_ns) FROM interval"
-            ).fetchone()
-        assert found[2] == 0
-        return found[:2]
+        (found,) = metered(self.home / "host" / "host.db").values()
+        return found
 
 
 class Stream:

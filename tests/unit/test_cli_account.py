@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from tickover.account import months, reckon
 from tickover.errors import ConfigError, TickoverError
 from tickover.timewords import parse_when
+from tickover.views.money import render_bill
+from tickover.views.terminal import Look
 
 NS = 10**9
 NOW = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
@@ -94,6 +96,35 @@ def row(kind: str, start: datetime, seconds: int, **more: Any) -> dict[str, Any]
         "end_ns": begin + seconds * NS, "duration_ns": seconds * NS, "cpu": 8.0, "memory_mb": 65536,
         "disk_mb": 512, "gpu_type": "fc.gpu.ada.1", "gpu_memory_mb": 49152, **more,
     }  # fmt: skip
+
+
+class Coarse(Meter):
+    """A host that has kept what is old by the quarter of an hour."""
+
+    def __call__(self, since_ns: int, until_ns: int) -> Mapping[str, Any]:
+        window = {"since_ns": since_ns // (900 * NS) * 900 * NS, "until_ns": until_ns}
+        return {**super().__call__(window["since_ns"], until_ns), **window}
+
+
+def test_a_window_that_the_host_has_moved_is_told() -> None:
+    begin = datetime(2026, 11, 2, 10, tzinfo=UTC)
+    meter = Coarse(row("idle", begin, 1800))
+    for minute, moved in ((0, False), (15, False), (20, True)):
+        account = reckon(begin + timedelta(minutes=minute), NOW, meter, utc)
+        assert account.since == begin + timedelta(minutes=minute // 15 * 15)
+        assert account.total.idle_ns == (30 - minute // 15 * 15) * 60 * NS
+        assert bool(account.notes) is moved
+        assert account.as_json()["notes"] == list(account.notes)
+    assert account.notes[0].startswith("since 10:20:00 was moved to 10:15:00: what is older than two hours")
+    assert render_bill(account, Look())[-1] == account.notes[0]
+    nothing = reckon(begin + timedelta(hours=5, minutes=1), NOW, meter, utc)
+    assert render_bill(nothing, Look())[-1].startswith("since 15:01:00 was moved to 15:00:00")
+
+
+def test_less_than_a_second_is_not_worth_a_note() -> None:
+    since = datetime(2026, 11, 2, 10, 0, 0, 500_000, tzinfo=UTC)
+    account = reckon(since, NOW, Coarse(row("idle", since, 1800)), utc)
+    assert (account.since, account.notes) == (since.replace(microsecond=0), ())
 
 
 def test_seconds_and_money_by_class() -> None:

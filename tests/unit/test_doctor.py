@@ -46,7 +46,7 @@ GOOD = Facts(
     cgroups=CgroupFact({"tree": 2, "memory": 2, "cpu": 2}, {"tree": "", "memory": "", "cpu": ""}),
     mounts=MountFact(),
     engine=EngineFact("unix:///var/run/docker.sock", "28.2.2"),
-    nfs=NfsFact("/sbin/mount.nfs"),
+    nfs=NfsFact("/sbin/mount.nfs", has_kernel=True),
     needs=frozenset(Need),
 )
 CPU_ONLY = replace(
@@ -155,7 +155,8 @@ def test_a_gpu_function_makes_the_same_lack_a_failure():
             "does not answer",
             "systemctl start docker",
         ),
-        ("NFS client", {"nfs": NfsFact("")}, "missing", "mount.nfs", "nfs-common"),
+        ("NFS client", {"nfs": NfsFact("", has_kernel=True)}, "missing", "mount.nfs", "nfs-common"),
+        ("NFS client", {"nfs": NfsFact("/x", has_kernel=False)}, "missing", "kernel", "modprobe nfs"),
     ],
 )
 def test_what_is_not_as_it_should_be_says_what_helps(name, changes, status, found, help):

@@ -155,6 +155,95 @@ def test_one_that_does_not_wake_is_ended_without_its_hook(on_bench):
     on_bench(scenario, pool_of(function(pre_stop=BYE)))
 
 
+def test_the_time_of_a_pre_stop_hook_is_billed_as_active(on_bench):
+    async def scenario(bench, asked):
+        await bench.clock.advance(1)
+        bench.declare()
+        await settle()
+        assert asked == ["GET /pre-stop 20"] and states(bench.pool) == []
+        await bench.clock.advance(5)
+        assert bench.totals() == {"idle": 1.0, "busy": 7.0}
+
+    on_bench(scenario, pool_of(function(pre_stop=BYE)), takes=7)
+
+
+def test_a_wake_for_a_hook_is_billed_as_idle_and_what_comes_after_the_hook_is_not_billed(on_bench):
+    async def scenario(bench, asked):
+        await bench.clock.advance(3)
+        bench.healthy.wake.clear()
+        gate = asyncio.Event()
+
+        async def slow_stop(instance_id, ref, grace_seconds):
+            await gate.wait()
+
+        bench.runtime.stop = slow_stop
+        bench.declare()
+        await bench.clock.advance(2)
+        assert bench.totals() == {"idle": 5.0} and asked == []
+        bench.healthy.wake.set()
+        await settle()
+        await bench.clock.advance(4)
+        assert states(bench.pool) == ["stopping"]
+        assert bench.totals() == {"idle": 5.0, "busy": 7.0}
+        gate.set()
+        await settle()
+
+    on_bench(scenario, pool_of(function(pre_stop=BYE)), takes=7)
+
+
+@pytest.mark.parametrize("status", [None, 500])
+def test_a_hook_that_fails_is_billed_for_as_long_as_it_took(on_bench, status):
+    async def scenario(bench, asked):
+        bench.declare()
+        await bench.clock.advance(3)
+        assert bench.totals() == {"busy": 20.0}
+
+    on_bench(scenario, pool_of(function(pre_stop=BYE)), takes=20, answers=[status])
+
+
+def test_one_that_does_not_wake_for_its_hook_is_billed_as_idle_until_that_is_known(on_bench):
+    async def scenario(bench, asked):
+        await bench.clock.advance(2)
+        bench.healthy.wake.clear()
+        bench.healthy.wake_trouble = "nothing listens"
+        bench.declare()
+        await bench.clock.advance(6)
+        bench.healthy.wake.set()
+        await settle()
+        await bench.clock.advance(9)
+        assert bench.totals() == {"idle": 8.0} and asked == []
+
+    on_bench(scenario, pool_of(function(pre_stop=BYE)))
+
+
+def test_one_without_a_hook_is_billed_until_its_stop_is_asked_for(on_bench):
+    async def scenario(bench, asked):
+        await bench.clock.advance(1)
+        gate = asyncio.Event()
+
+        async def slow_stop(instance_id, ref, grace_seconds):
+            await gate.wait()
+
+        bench.runtime.stop = slow_stop
+        bench.declare()
+        await bench.clock.advance(4)
+        assert states(bench.pool) == ["stopping"] and bench.totals() == {"idle": 1.0}
+        gate.set()
+        await settle()
+
+    on_bench(scenario)
+
+
+def test_without_the_idle_switch_all_of_a_stop_with_a_hook_is_billed_as_active(on_bench):
+    async def scenario(bench, asked):
+        await bench.clock.advance(2)
+        bench.declare()
+        await bench.clock.advance(6)
+        assert bench.totals() == {"busy": 9.0}
+
+    on_bench(scenario, pool_of(function(pre_stop=BYE), idle=False), takes=7)
+
+
 def test_a_bug_in_the_way_to_a_hook_keeps_no_instance(on_bench, monkeypatch):
     async def scenario(bench, asked):
         def broken(*given):

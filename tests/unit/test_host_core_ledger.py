@@ -210,4 +210,6 @@ def test_the_classes_sum_to_the_reserved_time_exactly(steps):
                 assert interval.end is not None
                 assert interval.end.mono_ns >= interval.start.mono_ns
                 found[interval.instance_id] += interval.end.mono_ns - interval.start.mono_ns
+            for piece in ledger._spans.pieces(0, FOREVER):
+                found[piece.instance_id] += piece.duration_ns
             assert {k: v for k, v in found.items() if v} == {k: v for k, v in reserved.items() if v}

@@ -32,7 +32,7 @@ def test_a_pool_comes_up_lingers_sleeps_and_wakes(on_bench):
         assert states(bench.pool) == ["idle"]
         assert bench.runtime.calls == ["spawn", "freeze", "thaw", "freeze"]
         assert bench.totals() == {"idle": 4.0, "busy": 7.0}
-        assert bench.pool.requests_served(0, 2**62) == {"chat-dev": 1}
+        assert bench.pool.usage(0, 2**62).calls == {"chat-dev": 1}
 
     on_bench(scenario)
 
@@ -96,7 +96,7 @@ def test_a_lease_granted_to_a_request_that_just_left_is_taken_back(on_bench):
         assert bench.pool.instances()[0].in_flight == 1
         bench.pool.release(leases[1])
         assert bench.pool.instances()[0].in_flight == 0
-        assert bench.pool.requests_served(0, 2**62) == {"chat-dev": 2}
+        assert bench.pool.usage(0, 2**62).calls == {"chat-dev": 2}
 
     on_bench(scenario)
 
@@ -173,7 +173,7 @@ def test_waiters_of_a_crashed_instance_get_the_replacement(on_bench):
         bench.pool.release(waiter.result())
         await settle()
         assert states(bench.pool) == ["ready"]
-        assert bench.pool.requests_served(0, 2**62) == {"chat-dev": 1}
+        assert bench.pool.usage(0, 2**62).calls == {"chat-dev": 1}
 
     on_bench(scenario)
 

@@ -191,7 +191,7 @@ def test_what_ended_without_a_host_is_closed_and_replaced(on_bench):
         await bench.pool.start()
         await settle()
         assert bench.pool.instances()[0].instance_id != first.instance_id
-        rows = [r for r in bench.pool.usage(0, 2**62) if r.instance_id == first.instance_id]
+        rows = [r for r in bench.pool.usage(0, 2**62).rows if r.instance_id == first.instance_id]
         assert sum(r.duration_ns for r in rows) == 10 * SECOND_NS
         with sqlite3.connect(bench.path / "host.db") as database:
             query = "SELECT reason FROM instance WHERE destroyed_wall_ns IS NOT NULL"
@@ -217,7 +217,7 @@ def test_what_is_no_longer_declared_is_ended_by_the_next_host(on_bench):
 def test_usage_says_what_an_instance_is_priced_by(on_bench):
     async def scenario(bench):
         await bench.clock.advance(1)
-        (row,) = bench.pool.usage(0, 2**62)
+        (row,) = bench.pool.usage(0, 2**62).rows
         assert (row.billing_class, row.duration_ns) == (BillingClass.IDLE, SECOND_NS)
         assert (row.cpu, row.memory_mb, row.disk_mb, row.gpu_type) == (1, 1024, 512, "")
         assert row.end_ns - row.start_ns == SECOND_NS

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tickover.host.diagram import diagram, placed
-from tickover.host.model import BillingClass, InstanceState
+from tickover.host.model import BillingClass, InstanceState, PreStop
 from tickover.host.states import (
     BILLED,
     ENDING,
@@ -108,6 +108,19 @@ def test_an_instance_is_forgotten_once_nothing_of_it_is_left():
 def test_what_a_state_is_billed_as(state, idle_on, idle_off):
     assert billing_class(state, idle_enabled=True) is idle_on
     assert billing_class(state, idle_enabled=False) is idle_off
+
+
+@pytest.mark.parametrize("idle_on", [True, False])
+def test_what_one_that_stops_is_billed_as_by_its_hook(idle_on):
+    def billed(state, pre_stop):
+        return billing_class(state, idle_enabled=idle_on, pre_stop=pre_stop)
+
+    waiting = BillingClass.IDLE if idle_on else BillingClass.BUSY
+    assert billed(InstanceState.STOPPING, PreStop.AHEAD) is waiting
+    assert billed(InstanceState.STOPPING, PreStop.CALLED) is BillingClass.BUSY
+    assert billed(InstanceState.STOPPING, PreStop.OVER) is None
+    for state in set(InstanceState) - {InstanceState.STOPPING}:
+        assert {billed(state, each) for each in PreStop} == {billing_class(state, idle_enabled=idle_on)}
 
 
 def test_the_drawing_in_the_documentation_is_that_of_the_table():

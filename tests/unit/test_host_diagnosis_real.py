@@ -1,7 +1,7 @@
 """What real model servers wrote when they could not start, and the cause that is told.
 
-The files are the last lines of vLLM 0.32 on a CPU and of llama.cpp, with paths made general, and of tracebacks
-the messages and a few frames.
+The files are the last lines of vLLM 0.32 on a CPU and of llama.cpp, with paths made general, and of
+tracebacks the messages and a few frames.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tickover.errors import ConfigError
 from tickover.host.auth import AuthKind, AuthRule, AuthRuleError, auth_rule, check_bearer, trigger_rule
 from tickover.host.http import Head, HttpError, origin_form, relayed_head, upstream_head
 from tickover.host.main import parse_listen, parse_nas
-from tickover.host.nas import nas_folder
+from tickover.host.nas import NamedVolume, NfsExport, nas_folder, nas_source
 from tickover.host.ports import check_listen, is_loopback
 from tickover.host.routes import RouteTable, ToAdmin, ToApi, ToFunction
 from tickover.host.store import Kind, Row
@@ -252,5 +252,20 @@ def test_nas_names(tmp_path: Path) -> None:
             parse_nas([wrong])
     assert nas_folder("big:/a/b", {"big": tmp_path}) == tmp_path / "a" / "b"
     assert nas_folder("big:/", {"big": tmp_path}) == tmp_path
-    for outside in ("big:/../x", "big:/a/../../x", "other:/a", "big"):
+    for outside in ("big:/../x", "big:/a/../../x", "10.0.0.7:/../x", "other:/a", "big", "10.0.0.7"):
         assert isinstance(nas_folder(outside, {"big": tmp_path}), str)
+        assert isinstance(nas_source(outside, {"big": tmp_path}), str)
+
+
+def test_what_a_nas_address_means(tmp_path: Path) -> None:
+    roots = {"big": tmp_path, "mine.example": tmp_path}
+    target = "abc-x.cn-hangzhou.nas.aliyuncs.com"
+    assert nas_source("mine.example:/a", roots) == tmp_path / "a"  # a folder of this machine comes first
+    assert nas_source(f"{target}:/models/", roots) == NfsExport(target, "/models")
+    assert nas_source("10.0.0.7:/", roots) == NfsExport("10.0.0.7", "/")
+    assert nas_source("volume:/weights", roots) == NamedVolume("weights")
+    assert nas_source("volume:/weights/part", roots) == "a named volume is volume:/NAME"
+    said = nas_folder(f"{target}:/models", roots)
+    assert isinstance(said, str) and f"--nas {target}=DIR" in said and "mount -t nfs" in said
+    said = nas_folder("volume:/weights", roots)
+    assert isinstance(said, str) and "only containers" in said

@@ -12,10 +12,10 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from tickover.commands.options import Options
 from tickover.commands.session import Session, confirmed, require_terminal
 from tickover.engine.plan import Plan
 from tickover.errors import ConfigError, Exit, TickoverError
@@ -37,42 +37,6 @@ if TYPE_CHECKING:
 Confirm = Callable[[Plan], Awaitable[bool]]
 _Run = Callable[["Request", Confirm], Coroutine[Any, Any, "Outcome"]]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The flags that the operations share."""
-
-    stack: str | None = None
-    yes: bool = False
-    as_json: bool = False
-    json_into: Path | None = None
-    refresh: bool = False
-    expect_no_changes: bool = False
-    skip_preview: bool = False
-    targets: tuple[str, ...] = ()
-    target_dependents: bool = False
-    excludes: tuple[str, ...] = ()
-    exclude_dependents: bool = False
-    replaces: tuple[str, ...] = ()
-    target_replaces: tuple[str, ...] = ()
-    continue_on_error: bool = False
-    policy_packs: tuple[Path, ...] = ()
-    policy_configs: tuple[Path, ...] = ()
-    save_plan: Path | None = None
-    plan: Path | None = None
-    parallel: int = 16
-    details: bool = False
-    show_secrets: bool = False
-    preview_only: bool = False
-    run_program: bool = False
-    exclude_protected: bool = False
-    remove: bool = False
-    clear_pending_creates: bool = False
-    skip_pending_creates: bool = False
-    import_pending_creates: tuple[str, ...] = ()
-    message: str = ""
-    non_interactive: bool = False
 
 
 def operate(name: str, session: Session, options: Options) -> int:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tickover.commands.deploy import Confirm, Options, operated, require_consent
+from tickover.commands.deploy import Confirm, operated, require_consent
+from tickover.commands.options import Options
 from tickover.commands.session import Session
 from tickover.errors import ConfigError, Exit
 

@@ -16,7 +16,7 @@ from tickover.commands.session import Session
 from tickover.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tickover.commands.deploy import Options
+    from tickover.commands.options import Options
     from tickover.engine.operations import Outcome
     from tickover.engine.packages import PluginSource
     from tickover.engine.provider import ProviderFactory

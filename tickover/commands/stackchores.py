@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tickover.commands.session import Session
+from tickover.commands.stacks import stack_outputs
 from tickover.errors import ConfigError, Exit, TickoverError
 from tickover.views.tables import table
 
 if TYPE_CHECKING:
     from tickover.engine.dot import GraphStyle
-    from tickover.engine.history import UpdateRecord
     from tickover.engine.relocation import Place
 
 
@@ -230,14 +230,13 @@ def _read_document(file: Path | None) -> dict[str, Any]:
     return document
 
 
-# --- output, ls, history, graph ----------------------------------------------------------------------------
+# --- output, ls, graph -------------------------------------------------------------------------------------
 
 
 def output_shell(
     session: Session, stack: str | None, name: str | None, *, as_json: bool, show_secrets: bool
 ) -> int:
     """`stack output --shell`: assignments for a shell."""
-    from tickover.commands.stacks import stack_outputs
     from tickover.engine.values import mask, reveal
 
     if as_json:
@@ -285,29 +284,6 @@ def ls_all(session: Session, *, everything: bool, project: str | None, tag: str 
     ]
     session.say(*table(("NAME", "LAST UPDATE", "RESOURCES"), lines, session.look, "llr"))
     return int(Exit.OK)
-
-
-def history_config(session: Session, stack: str, record: UpdateRecord, show_secrets: bool) -> dict[str, Any]:
-    """The config of an update, as history shows it: secrets only if asked for and still to be opened."""
-    from tickover.engine.stackconfig import load_stack_config
-
-    salt = load_stack_config(session.project, stack).salt if show_secrets else ""
-    crypter = session.keyring(stack).for_salt(salt) if salt else None
-    shown: dict[str, Any] = {}
-    for key, value in sorted(record.config.items()):
-        match value:
-            case {"secure": str() as ciphertext}:
-                shown[key] = {"secret": True}
-                if crypter is not None:
-                    try:
-                        shown[key]["value"] = crypter.decrypt(ciphertext)
-                    except TickoverError as error:
-                        if error.code != "bad-secret":
-                            raise
-                        shown[key]["error"] = error.detail  # it was under another passphrase then
-            case _:
-                shown[key] = {"secret": False, "value": value}
-    return shown
 
 
 def graph(session: Session, stack: str | None, file: Path, style: GraphStyle) -> int:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tickover.commands.session import Session, confirmed
 from tickover.errors import Exit, TickoverError
 from tickover.views.narrator import output_lines
 from tickover.views.tables import table
 from tickover.views.terminal import seconds_text
+
+if TYPE_CHECKING:
+    from tickover.engine.history import UpdateRecord
 
 
 def ls(session: Session, *, as_json: bool) -> int:
@@ -151,8 +154,6 @@ def history(
     page_size: int = 0,
 ) -> int:
     """`stack history`, the newest first. page_size: how many a page; 0: all on one."""
-    from tickover.commands.stackchores import history_config
-
     chosen = session.stack(stack)
     every = session.backend.history(session.project.name, chosen)
     first = (page - 1) * page_size
@@ -170,7 +171,7 @@ def history(
                         "resource_changes": dict(sorted(r.resource_changes.items())),
                         "message": r.message,
                         "environment": dict(sorted(r.environment.items())),
-                        "config": history_config(session, chosen, r, show_secrets),
+                        "config": _config_then(session, chosen, r, show_secrets),
                     }
                     for index, r in enumerate(records)
                 ]
@@ -190,6 +191,29 @@ def history(
     else:
         session.say(f"{chosen} has no history yet.")
     return int(Exit.OK)
+
+
+def _config_then(session: Session, stack: str, record: UpdateRecord, show_secrets: bool) -> dict[str, Any]:
+    """The config of an update, as history shows it: secrets only if asked for and still to be opened."""
+    from tickover.engine.stackconfig import load_stack_config
+
+    salt = load_stack_config(session.project, stack).salt if show_secrets else ""
+    crypter = session.keyring(stack).for_salt(salt) if salt else None
+    shown: dict[str, Any] = {}
+    for key, value in sorted(record.config.items()):
+        match value:
+            case {"secure": str() as ciphertext}:
+                shown[key] = {"secret": True}
+                if crypter is not None:
+                    try:
+                        shown[key]["value"] = crypter.decrypt(ciphertext)
+                    except TickoverError as error:
+                        if error.code != "bad-secret":
+                            raise
+                        shown[key]["error"] = error.detail  # it was under another passphrase then
+            case _:
+                shown[key] = {"secret": False, "value": value}
+    return shown
 
 
 def _rfc3339(seconds: int) -> str:

@@ -259,10 +259,13 @@ def nfs(facts: Facts) -> Check:
     name, fact = "NFS client", facts.nfs
     if isinstance(fact, Silent):
         return _silent(name, fact)
-    if fact.path:
-        return Check(name, Status.OK, fact.path)
     instead = "a NAS is a folder of this machine (tickover host start --nas NAME=DIR)"
-    return Check(name, Status.MISSING, "mount.nfs is not there", instead, "apt-get install nfs-common")
+    if not fact.has_kernel:
+        return Check(name, Status.MISSING, "the kernel has no NFS client", instead, "modprobe nfs")
+    if not fact.path:
+        only = "containers can have exports of NFS servers (SERVER:/path); for processes " + instead
+        return Check(name, Status.MISSING, "mount.nfs is not there", only, "apt-get install nfs-common")
+    return Check(name, Status.OK, fact.path)
 
 
 TABLE: Final[tuple[Callable[[Facts], Check], ...]] = (

@@ -128,9 +128,11 @@ class EngineFact:
 
 @dataclass(frozen=True, slots=True)
 class NfsFact:
-    """path: of mount.nfs, empty where it is not installed."""
+    """path: of mount.nfs, empty where it is not installed. has_kernel: the kernel can mount NFS, or load what
+    it takes."""
 
     path: str
+    has_kernel: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,7 +267,11 @@ async def look_at_engine(env: Mapping[str, str]) -> EngineFact:
 
 def look_at_nfs() -> NfsFact:
     found = shutil.which("mount.nfs") or next((path for path in _NFS_HELPERS if os.path.exists(path)), "")
-    return NfsFact(found)
+    is_loaded = any(
+        line.split()[-1:] == ["nfs"] for line in Path("/proc/filesystems").read_text().splitlines()
+    )
+    modules = Path("/lib/modules", os.uname().release, "kernel/fs/nfs")
+    return NfsFact(found, is_loaded or modules.is_dir())
 
 
 # -- drivers -----------------------------------------------------------------------------------------------

@@ -117,15 +117,8 @@ class Admin:
         query = parse_query(whole.head.query)
         since = _nanoseconds(query, "since", 0)
         until = _nanoseconds(query, "until", self._context.now_ns())
-        pool = self._context.pool
-        return json_response(
-            {
-                "since_ns": since,
-                "until_ns": until,
-                "rows": [usage_json(row) for row in pool.usage(since, until)],
-                "calls": dict(pool.requests_served(since, until)),
-            }
-        )
+        usage = self._context.pool.usage(since, until)
+        return json_response({**usage._asdict(), "rows": [usage_json(row) for row in usage.rows]})
 
     async def _metrics(self, whole: Whole) -> Response:
         return Response(200, self._context.metrics(), ((b"content-type", CONTENT_TYPE.encode()),))

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 
 from tickover.host.auth import Credentials
 from tickover.host.http import HttpError
+from tickover.host.looks import Looks
 from tickover.host.model import Pool
 from tickover.host.registry import Missing, ObjectRegistry
 from tickover.host.session_desk import SessionDesk
@@ -50,6 +51,7 @@ class ApiContext:
     changed: Callable[[], None]  # something declared has changed
     sessions: SessionDesk
     has_acme: bool = False  # an ACME server to ask for certificates
+    looks: Looks = field(default_factory=Looks)
 
     def arn(self, function_name: str, qualifier: str = "") -> str:
         who = self.credentials

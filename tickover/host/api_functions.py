@@ -18,6 +18,7 @@ from tickover.fc.version import FunctionVersion
 from tickover.host.api_context import ApiContext, Call, invalid, page, times
 from tickover.host.http import HttpError, Response, json_response
 from tickover.host.idle_settings import PREFIX_VARIABLE, idle_problems, idle_settings
+from tickover.host.looks import FolderSilent
 from tickover.host.model import LATEST
 from tickover.host.nas import nas_problems
 from tickover.host.store import Kind, Row
@@ -40,10 +41,15 @@ def without_nulls(body: Mapping[str, Any]) -> dict[str, Any]:
 # -- functions ---------------------------------------------------------------------------------------------
 
 
-def _checked_function(context: ApiContext, name: str, wire: Mapping[str, Any]) -> dict[str, Any]:
+async def _checked_function(context: ApiContext, name: str, wire: Mapping[str, Any]) -> dict[str, Any]:
     """The spec as it is kept, functionName included."""
     spec = {**checked(Function, {**wire, "functionName": name}), "functionName": name}
-    problems = (*nas_problems(spec, context.nas), *idle_problems(spec.get("environmentVariables")))
+    model = Function.model_validate(spec)
+    try:
+        missing = await context.looks.of(model, lambda: nas_problems(spec, context.nas))
+    except FolderSilent as error:
+        missing = (f"nasConfig: {error.reason}",)
+    problems = (*missing, *idle_problems(spec.get("environmentVariables")))
     if problems:
         raise invalid(*problems)
     if (
@@ -74,7 +80,7 @@ def function_out(context: ApiContext, row: Row) -> dict[str, Any]:
 
 async def create_function(context: ApiContext, call: Call) -> Response:
     name = call.body.get("functionName") or ""
-    spec = _checked_function(context, name, call.body)
+    spec = await _checked_function(context, name, call.body)
     if context.registry.find(Kind.FUNCTION, "", name) is not None:
         raise HttpError(409, "FunctionAlreadyExists", f"function '{name}' already exists")
     now = context.now_ns()
@@ -100,9 +106,12 @@ async def get_function(context: ApiContext, call: Call) -> Response:
 
 async def update_function(context: ApiContext, call: Call) -> Response:
     """Fields in the body replace, absent ones stay, null takes a field away."""
-    old = context.registry.function(call.function_name)
     given = {k: v for k, v in call.body.items() if k != "functionName"}
-    spec = _checked_function(context, old.name, without_nulls({**old.body, **given}))
+    while True:
+        old = context.registry.function(call.function_name)
+        spec = await _checked_function(context, old.name, without_nulls({**old.body, **given}))
+        if context.registry.function(call.function_name) == old:  # nobody has changed it meanwhile
+            break
     row = Row(Kind.FUNCTION, "", old.name, spec, old.meta, old.created_ns, context.now_ns())
     context.registry.put(row)
     context.changed()

@@ -25,6 +25,7 @@ from tickover.host.gpu.needs import Wish, need_of
 from tickover.host.gpu.nvml import Cards, CardsFailed, NoCards, open_cards, read
 from tickover.host.gpu.sequence import is_stopped
 from tickover.host.instance import SLEEPING, Instance, PoolSettings, deepest_of
+from tickover.host.looks import FolderSilent, Looks
 from tickover.host.metrics import Metrics
 from tickover.host.model import Deepest, InstanceState
 from tickover.host.modelserver import ServerRefused
@@ -94,6 +95,7 @@ class CardDesk:
         self._next_change = next_change
         self._metrics = metrics
         self._keeper: Keeper | None = None
+        self._looks = Looks()
 
     # -- open and close ----------------------------------------------------------------------------------
 
@@ -116,7 +118,7 @@ class CardDesk:
         )
         self._keeper = keeper
         for instance in adopted:
-            need = self._need(instance) if instance.cards else None
+            need = await self._known_need(instance) if instance.cards else None
             if isinstance(need, Need):
                 is_up = instance.state in UP | {InstanceState.DRAINING, InstanceState.STOPPING}
                 tier = await keeper.adopt(need, instance.cards, instance.deep_pids, is_up=is_up)
@@ -152,7 +154,7 @@ class CardDesk:
 
         Raises RuntimeFailed.
         """
-        keeper, need = self._keeper, self._need(instance)
+        keeper, need = self._keeper, await self._need(instance)
         if isinstance(need, str):
             raise RuntimeFailed(need)
         if need is None or keeper is None:
@@ -237,7 +239,19 @@ class CardDesk:
         keeper = self._keeper
         return keeper if keeper is not None and keeper.holds(instance.instance_id) else None
 
-    def _need(self, instance: Instance) -> Need | str | None:
+    async def _known_need(self, instance: Instance) -> Need | str | None:
+        """As `_need`, and without the sizes of files where they cannot be seen."""
+        try:
+            return await self._need(instance)
+        except FolderSilent as error:
+            log.warning("host memory by settings", instance=instance.instance_id, why=error.reason)
+            return self._seen_need(instance, {})
+
+    async def _need(self, instance: Instance) -> Need | str | None:
+        """What it needs of the cards. Raises FolderSilent."""
+        return await self._looks.of(instance.spec, lambda: self._seen_need(instance, self._nas))
+
+    def _seen_need(self, instance: Instance, nas: Mapping[str, Path]) -> Need | str | None:
         can_sleep = instance.idle_enabled and deepest_of(instance.spec, self._settings) in SLEEPING
         can_deep = deepest_of(instance.spec, self._settings) is Deepest.CHECKPOINT
         wish = Wish(
@@ -248,7 +262,7 @@ class CardDesk:
             can_deep and self._keeper is not None and self._keeper.can_deep,
             keeps_weights=instance.sleep_level == 1,
         )
-        return need_of(wish, self._gpus.inventory, self._nas, self._gpus.rules or Rules())
+        return need_of(wish, self._gpus.inventory, nas, self._gpus.rules or Rules())
 
     # -- for the keeper ----------------------------------------------------------------------------------
 

@@ -64,11 +64,19 @@ class AdminClient:
         return rows
 
     def usage(self, since_ns: int = 0, until_ns: int | None = None) -> dict[str, Any]:
-        """{"since_ns", "until_ns", "rows": [UsageRow fields], "calls": {function: finished requests}}."""
+        """{"since_ns", "until_ns", "rows": [UsageRow fields], "calls": {function: finished requests}}, of the
+        window that could be told exactly (docs/host.md, What is billed)."""
         query = {"since": str(since_ns)}
         if until_ns is not None:
             query["until"] = str(until_ns)
         return self._call("GET", "usage", query=query)
+
+    def metrics(self) -> str:
+        """The metrics page, in Prometheus' text format."""
+        with self._asked("GET", "metrics", read_seconds=READ_SECONDS) as answer:
+            if answer.status_code >= 400:
+                _result(answer, "metrics")
+            return answer.text
 
     def stream(self, name: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """The JSON lines of `logs` or `access`, as they come. A host that breaks off is an error."""

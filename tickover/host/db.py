@@ -15,7 +15,7 @@ from typing import Any
 
 from tickover.errors import Exit, TickoverError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: with a table of added up time
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pool_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS instance (
@@ -54,6 +54,16 @@ CREATE TABLE IF NOT EXISTS interval (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS interval_open ON interval (instance_id) WHERE end_mono_ns IS NULL;
 CREATE INDEX IF NOT EXISTS interval_end ON interval (end_wall_ns);
+CREATE TABLE IF NOT EXISTS span (
+    grain_ns INTEGER NOT NULL,
+    start_ns INTEGER NOT NULL,
+    instance_id TEXT NOT NULL,
+    billing_class TEXT NOT NULL,
+    first_wall_ns INTEGER NOT NULL,
+    last_wall_ns INTEGER NOT NULL,
+    duration_ns INTEGER NOT NULL,
+    PRIMARY KEY (grain_ns, start_ns, instance_id, billing_class)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS request_count (
     function_name TEXT NOT NULL,
     second INTEGER NOT NULL,
@@ -107,7 +117,7 @@ class Database:
         self._connection.executescript(_SCHEMA)
         found = self._connection.execute("SELECT value FROM pool_meta WHERE name = 'schema'").fetchone()
         if found is None:
-            self._connection.execute("INSERT INTO pool_meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+            self._connection.execute("INSERT INTO pool_meta VALUES ('schema', '1')")
         elif int(found[0]) > SCHEMA_VERSION:
             raise TickoverError(
                 "host-db-newer",
@@ -140,6 +150,13 @@ class Database:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+    def mark(self, connection: sqlite3.Connection) -> None:
+        """In a transaction that writes what only this schema has: older hosts refuse the file from then on.
+
+        Not before: until then a host that is replaced can go on if its successor fails.
+        """
+        connection.execute("UPDATE pool_meta SET value = ? WHERE name = 'schema'", (str(SCHEMA_VERSION),))
 
     def insert(self, statement: str, values: tuple[Any, ...]) -> int:
         """One row; its id. Inside a transaction it belongs to that."""

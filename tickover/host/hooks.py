@@ -58,6 +58,11 @@ def pre_stop_of(spec: Function) -> Hook | None:
     return _hook("preStop", "GET", "/pre-stop", config.pre_stop if config else None)
 
 
+def due_pre_stop(instance: Instance) -> Hook | None:
+    """What has to be called before this one ends: one that never served has nothing to finish."""
+    return None if instance.ready_mono_ns is None else pre_stop_of(instance.spec)
+
+
 def longest_pre_stop(specs: Iterable[Function], settings: PoolSettings) -> float:
     """For how many seconds the hooks of these functions may hold up an end, the wake before them included."""
     hooks = [hook for hook in map(pre_stop_of, specs) if hook is not None]
@@ -105,15 +110,17 @@ async def pre_stop(
     plan: LaunchPlan,
     account: Account,
     wake: Callable[[], Awaitable[Brought]],
+    begun: Callable[[], None],
     *,
     was_moving: bool,
 ) -> str | None:
     """Call the hook of an instance that is about to be ended, awake; what went wrong, which keeps nothing.
 
-    was_moving: it was cut off on its way down or up, so that nobody knows how far it came.
+    begun: told right before the call. was_moving: it was cut off on its way down or up, so that nobody knows
+    how far it came.
     """
-    hook = pre_stop_of(instance.spec)
-    if hook is None or instance.ready_mono_ns is None:  # one that never served has nothing to finish
+    hook = due_pre_stop(instance)
+    if hook is None:
         return None
     condition = runtime.condition(instance.ref)
     if condition is Condition.GONE:
@@ -124,6 +131,7 @@ async def pre_stop(
             if trouble is not None:
                 log.warning("no hook was called", instance=instance.instance_id, trouble=trouble)
                 return f"its {hook.name} was not called: it did not wake: {trouble}"
+        begun()
         return await call(hook, instance, runtime, plan, account)
     except Exception as error:  # whatever it is: the instance has to end all the same
         log.error("a hook failed inside the host", instance=instance.instance_id, exc_info=error)

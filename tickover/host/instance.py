@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tickover.fc.function import Function
 from tickover.host.clock import SECOND_NS, seconds_ns
 from tickover.host.idle_settings import idle_settings
-from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView
+from tickover.host.model import Deepest, DesiredPool, InstanceState, InstanceView, PreStop
 from tickover.host.runtimes.base import Gpu
 
 AFFINITY_CONCURRENCY = 200
@@ -95,6 +95,7 @@ class Instance:
     in_flight: int = 0
     spawned_mono_ns: int | None = None  # since when its first process exists
     hook_ns: int = 0  # how long its initializer took
+    pre_stop: PreStop = PreStop.AHEAD  # of one that has such a hook, once it is being stopped
     ready_mono_ns: int | None = None  # first time ready
     empty_mono_ns: int = 0  # since when nothing is in flight
     drain_mono_ns: int = 0

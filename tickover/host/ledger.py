@@ -1,20 +1,22 @@
 """The meter: for what time each instance was starting, busy or idle.
 
-Owns: the intervals and request counts. Promises: intervals are only ever appended and closed; at any time an
-instance has at most one open; the next one starts at the very nanosecond the former ended, so the sum of all
-classes is the reserved time exactly. Changes are taken in memory with their time and written a moment later
-in one transaction (`flush`), so a kill costs that moment at most. Never: reads a clock, knows a price.
+Owns: the intervals and request counts. Promises: intervals are only ever appended and closed, and added up
+(`spans`); at any time an instance has at most one open; the next one starts at the very nanosecond the former
+ended, so the sum of all classes is the reserved time exactly. Changes are taken in memory with their time and
+written a moment later in one transaction (`flush`), so a kill costs that moment at most. Never: reads a
+clock, knows a price.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tickover.host.clock import SECOND_NS
 from tickover.host.db import Database
 from tickover.host.model import BillingClass
+from tickover.host.spans import Piece, Spans, summed
 
 _COLUMNS = "instance_id, billing_class, boot_id, start_wall_ns, start_mono_ns"
 REANCHOR_NS = SECOND_NS // 2  # a wall clock that was set by more than this is followed
@@ -62,6 +64,7 @@ class Ledger:
         self._db = database
         self._boot_id = boot_id
         self._anchor = now
+        self._spans = Spans(database)
         self._open: dict[str, _Open] = {}
         self._changes: list[_Change] = []
         self._requests: Counter[tuple[str, int]] = Counter()
@@ -106,6 +109,7 @@ class Ledger:
         requests = self._requests
         at = self.moment(mono_ns)
         ended, whole, fresh = _sorted(self._changes)
+        whole, turns = _added_up(whole)
         rows: list[int] = []
         with self._db.transaction() as connection:
             connection.executemany(
@@ -115,6 +119,7 @@ class Ledger:
                 f"INSERT INTO interval ({_COLUMNS}, end_wall_ns, end_mono_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(*self._columns(name, opened), end.wall_ns, end.mono_ns) for name, opened, end in whole],
             )
+            self._spans.add(connection, SECOND_NS, turns)
             for name, opened in fresh:
                 insert = f"INSERT INTO interval ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
                 rows.append(self._db.insert(insert, self._columns(name, opened)))
@@ -172,18 +177,50 @@ class Ledger:
     # -- reading ---------------------------------------------------------------------------------------
 
     def intervals(self, since_ns: int, until_ns: int) -> list[Interval]:
-        """What overlaps [since, until) on the wall clock, in order of start. Call `flush` first."""
+        """What overlaps [since, until) on the wall clock and was not added up, in order of start. Call
+        `flush` first."""
+        return self._intervals("1", (), since_ns, until_ns)
+
+    def _intervals(
+        self, condition: str, values: tuple[int, ...], since_ns: int, until_ns: int
+    ) -> list[Interval]:
         found = self._db.rows(
             "SELECT instance_id, billing_class, start_mono_ns, start_wall_ns, end_mono_ns, end_wall_ns "
             "FROM interval WHERE start_wall_ns < ? AND (end_wall_ns IS NULL OR end_wall_ns > ?) "
-            "ORDER BY start_wall_ns, interval_id",
-            (until_ns, since_ns),
+            f"AND {condition} ORDER BY start_wall_ns, interval_id",
+            (until_ns, since_ns, *values),
         )
         return [
             Interval(name, BillingClass(kind), Moment(*start), None if end[0] is None else Moment(*end))
             for name, kind, *times in found
             for start, end in [(times[:2], times[2:])]
         ]
+
+    def window(self, since_ns: int, until_ns: int) -> tuple[int, int]:
+        """The window that can be told exactly: a border inside time that was added up is moved back to the
+        beginning of the second, or quarter of an hour, that it is in. Call `flush` first.
+        """
+        return self._spans.window(since_ns, until_ns)
+
+    def usage(self, since_ns: int, until_ns: int, now: Moment) -> list[Piece]:
+        """The time in a window that `window` gave, one piece for each instance and class."""
+        inside = "start_wall_ns >= ? AND end_wall_ns IS NOT NULL AND end_wall_ns <= ?"
+        within = self._db.rows(
+            "SELECT instance_id, billing_class, min(start_wall_ns), max(end_wall_ns), "
+            f"sum(end_mono_ns - start_mono_ns) FROM interval WHERE {inside} "
+            "AND start_wall_ns < ? AND end_wall_ns > ? GROUP BY instance_id, billing_class",
+            (since_ns, until_ns, until_ns, since_ns),
+        )
+        pieces = [Piece(name, BillingClass(kind), *rest) for name, kind, *rest in within]
+        for interval in self._intervals(f"NOT ({inside})", (since_ns, until_ns), since_ns, until_ns):
+            cut = clip(interval, since_ns, until_ns, now)
+            pieces.append(Piece(interval.instance_id, interval.billing_class, *cut))
+        found = summed([*pieces, *self._spans.pieces(since_ns, until_ns)])
+        return [piece for piece in found if piece.duration_ns > 0]
+
+    def tidy(self, mono_ns: int) -> None:
+        """Add up some of what is old."""
+        self._spans.step(self.moment(mono_ns).wall_ns)
 
     def requests(self, since_ns: int, until_ns: int) -> dict[str, int]:
         """Function name → requests that ended in the seconds that start in [since, until)."""
@@ -214,6 +251,27 @@ def _sorted(
         if change.opened is not None:
             fresh[change.instance_id] = change.opened
     return ended, whole, list(fresh.items())
+
+
+def _added_up(
+    whole: Sequence[tuple[str, _Open, Moment]],
+) -> tuple[list[tuple[str, _Open, Moment]], list[Piece]]:
+    """What stays a row, and the turns of instances that were in one class several times in one second."""
+    groups: defaultdict[tuple[str, BillingClass, int], list[int]] = defaultdict(list)
+    pieces = [
+        Piece(
+            name, opened.billing_class, opened.start.wall_ns, end.wall_ns, end.mono_ns - opened.start.mono_ns
+        )
+        for name, opened, end in whole
+    ]
+    for number, piece in enumerate(pieces):
+        second = piece.within(SECOND_NS)
+        if second is not None:
+            groups[piece.instance_id, piece.billing_class, second].append(number)
+    several = [numbers for numbers in groups.values() if len(numbers) > 1]
+    gone = {number for numbers in several for number in numbers}
+    turns = [piece for numbers in several for piece in summed(pieces[number] for number in numbers)]
+    return [one for number, one in enumerate(whole) if number not in gone], turns
 
 
 def clip(interval: Interval, since_ns: int, until_ns: int, now: Moment) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ what the ledger holds in memory is written with the next one that works. Never: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -15,9 +15,10 @@ import structlog
 from tickover.errors import TickoverError
 from tickover.host.clock import Clock, boot_id
 from tickover.host.db import Database
+from tickover.host.hooks import due_pre_stop
 from tickover.host.instance import Instance
-from tickover.host.ledger import Ledger, Moment, clip
-from tickover.host.model import BillingClass, UsageRow
+from tickover.host.ledger import Ledger, Moment
+from tickover.host.model import BillingClass, InstanceState, PreStop, Usage, UsageRow
 from tickover.host.records import Records
 from tickover.host.states import billing_class
 
@@ -54,6 +55,7 @@ class Meter:
 
     def beat(self) -> None:
         self._guard(lambda: self._ledger.beat(self._now()))
+        self._guard(lambda: self._ledger.tidy(self._clock.mono_ns()))
 
     def write_all(self) -> None:
         """Write what is still in memory, for another owner will go on with it. Raises TickoverError."""
@@ -77,20 +79,17 @@ class Meter:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    def usage(self, since_ns: int, until_ns: int) -> tuple[UsageRow, ...]:
+    def usage(self, since_ns: int, until_ns: int) -> Usage:
         now = self._clock.mono_ns()
         self._ledger.flush(now)
+        since_ns, until_ns = self._ledger.window(since_ns, until_ns)
         rows: list[UsageRow] = []
-        for interval in self._ledger.intervals(since_ns, until_ns):
-            sizing = self._records.sizing(interval.instance_id)
-            start, end, duration = clip(interval, since_ns, until_ns, self._ledger.moment(now))
-            if sizing is not None and duration > 0:
-                rows.append(sizing.row(interval.instance_id, interval.billing_class, start, end, duration))
-        return tuple(rows)
-
-    def requests(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
-        self._ledger.flush(self._clock.mono_ns())
-        return self._ledger.requests(since_ns, until_ns)
+        for piece in self._ledger.usage(since_ns, until_ns, self._ledger.moment(now)):
+            sizing = self._records.sizing(piece.instance_id)
+            if sizing is not None:
+                times = (piece.first_wall_ns, piece.last_wall_ns, piece.duration_ns)
+                rows.append(sizing.row(piece.instance_id, piece.billing_class, *times))
+        return Usage(since_ns, until_ns, tuple(rows), self._ledger.requests(since_ns, until_ns))
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -104,6 +103,7 @@ class Meter:
     def _write(self) -> None:
         self._timer = None
         self._guard(lambda: self._ledger.flush(self._clock.mono_ns()))
+        self._guard(lambda: self._ledger.tidy(self._clock.mono_ns()))
 
     def _guard(self, write: Callable[[], None]) -> None:
         try:
@@ -113,4 +113,8 @@ class Meter:
 
 
 def _billed(instance: Instance) -> BillingClass | None:
-    return billing_class(instance.state, idle_enabled=instance.idle_enabled)
+    pre_stop = PreStop.OVER
+    # Asked only of one that stops: every request comes by here twice.
+    if instance.state is InstanceState.STOPPING and due_pre_stop(instance) is not None:
+        pre_stop = instance.pre_stop
+    return billing_class(instance.state, idle_enabled=instance.idle_enabled, pre_stop=pre_stop)

@@ -45,6 +45,14 @@ class Deepest(Enum):
     CHECKPOINT = "checkpoint"  # the driver takes what the server has left, later or when others need it
 
 
+class PreStop(Enum):
+    """How far an instance that is being stopped is with its preStop hook."""
+
+    AHEAD = "ahead"
+    CALLED = "called"
+    OVER = "over"
+
+
 class BillingClass(Enum):
     """STARTING and BUSY are billed active, IDLE is billed idle (fc facts 3.4)."""
 
@@ -200,19 +208,30 @@ class Woken:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """Metered time of one (function, version, class), with the spec it is priced by. Durations in ns."""
+    """Metered time of one (instance, class) in a window, with the spec it is priced by. Durations in ns."""
 
     function_name: str
     instance_id: str
     billing_class: BillingClass
-    start_ns: int  # wall clock
-    end_ns: int  # wall clock; equals "now" for an interval still open
+    start_ns: int  # wall clock; when it first was in this class
+    end_ns: int  # wall clock, when it last was; equals "now" if it still is
     duration_ns: int  # monotonic; the figure that is billed
     cpu: float
     memory_mb: int
     disk_mb: int
     gpu_type: str  # "" without a GPU
     gpu_memory_mb: int
+
+
+class Usage(NamedTuple):
+    """What was metered in a window. since_ns, until_ns: the window that this is of, which is not quite the
+    one asked for where that cuts time that was added up. calls: function name → requests finished in it
+    (billed per 10,000)."""
+
+    since_ns: int
+    until_ns: int
+    rows: tuple[UsageRow, ...]
+    calls: Mapping[str, int]
 
 
 class Leases(Protocol):
@@ -285,7 +304,4 @@ class Pool(Leases, Protocol):
 
     def status(self, function_name: str, qualifier: str) -> PoolStatus: ...
     def instances(self, function_name: str | None = None) -> tuple[InstanceView, ...]: ...
-    def usage(self, since_ns: int, until_ns: int) -> tuple[UsageRow, ...]: ...
-    def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
-        """Function name → requests finished in the window (billed per 10,000 calls)."""
-        ...
+    def usage(self, since_ns: int, until_ns: int) -> Usage: ...

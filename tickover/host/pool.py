@@ -34,7 +34,7 @@ from tickover.host.model import (
     Prefix,
     Refused,
     Registry,
-    UsageRow,
+    Usage,
     Waiting,
     Woken,
 )
@@ -439,11 +439,8 @@ class ReservedPool:
     def instances(self, function_name: str | None = None) -> tuple[InstanceView, ...]:
         return self._roster.views(function_name)
 
-    def usage(self, since_ns: int, until_ns: int) -> tuple[UsageRow, ...]:
+    def usage(self, since_ns: int, until_ns: int) -> Usage:
         return self._meter.usage(since_ns, until_ns)
-
-    def requests_served(self, since_ns: int, until_ns: int) -> Mapping[str, int]:
-        return self._meter.requests(since_ns, until_ns)
 
     def log_path(self, instance_id: str) -> str | None:
         return str(path) if (path := self._around.log_path(instance_id)).is_file() else None

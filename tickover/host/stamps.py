@@ -1,13 +1,14 @@
-"""What an event leaves on an instance besides its state: the times that later decisions count from.
+"""What an event leaves on an instance besides its state: the times that later decisions count from, and how
+far its preStop hook is.
 
-Owns: which time is set by which event. Promises: pure but for the instance that it is given. Never: reads a
+Owns: what of that is set by which event. Promises: pure but for the instance that it is given. Never: reads a
 clock.
 """
 
 from __future__ import annotations
 
 from tickover.host.instance import Instance, PoolSettings, deep_after_ns
-from tickover.host.model import Deepest
+from tickover.host.model import Deepest, PreStop
 from tickover.host.states import Event
 
 
@@ -31,3 +32,7 @@ def stamp(instance: Instance, event: Event, now_ns: int, settings: PoolSettings)
             instance.sink_ns = None
         case Event.RETIRED:
             instance.drain_mono_ns = now_ns
+        case Event.PRE_STOP_BEGUN:
+            instance.pre_stop = PreStop.CALLED
+        case Event.PRE_STOP_OVER:
+            instance.pre_stop = PreStop.OVER

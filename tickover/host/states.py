@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from tickover.host.model import BillingClass, InstanceState
+from tickover.host.model import BillingClass, InstanceState, PreStop
 
 S = InstanceState
 
@@ -32,6 +32,8 @@ class Event(Enum):
     SINK = "sink"  # asleep for as long as it may hold what that leaves on its cards
     RETIRED = "retired"  # no longer wanted
     DRAINED = "drained"  # retired and empty, or drained for too long
+    PRE_STOP_BEGUN = "pre_stop_begun"  # its preStop hook is called now
+    PRE_STOP_OVER = "pre_stop_over"  # and has returned, or is not called at all
     FAULTED = "faulted"  # alive but no good: start deadline, failed wake, failed checks
     EXITED = "exited"  # ended by itself
     ENDED = "ended"  # nothing of it is left after a stop
@@ -109,7 +111,11 @@ TABLE: Mapping[InstanceState, Mapping[Event, Move]] = {
         Event.FAULTED: _FAILED,
         Event.EXITED: _FAILED,
     },
-    S.STOPPING: {Event.ENDED: Move(S.STOPPED, Effect.FORGET)},
+    S.STOPPING: {
+        Event.PRE_STOP_BEGUN: Move(S.STOPPING),
+        Event.PRE_STOP_OVER: Move(S.STOPPING),
+        Event.ENDED: Move(S.STOPPED, Effect.FORGET),
+    },
     S.FAILED: {Event.ENDED: Move(S.FAILED, Effect.FORGET)},
     S.STOPPED: {},
 }
@@ -159,13 +165,26 @@ BILLED: Mapping[InstanceState, BillingClass | None] = {
     S.IDLE: BillingClass.IDLE,
     S.WAKING: BillingClass.IDLE,  # no request is being processed yet
     S.DRAINING: BillingClass.BUSY,  # only an instance with requests drains
-    S.STOPPING: None,  # the reservation ends when the stop is asked for
+    S.STOPPING: None,  # the reservation ends when the stop is asked for, or with the preStop hook
     S.FAILED: None,
     S.STOPPED: None,
 }
 
 
-def billing_class(state: InstanceState, *, idle_enabled: bool) -> BillingClass | None:
-    """The class of a state; without the idle switch whatever is up is billed as busy."""
-    billed = BILLED[state]
+# What an instance that stops and has a preStop hook is billed as: FC bills a hook as active.
+PRE_STOP_BILLED: Mapping[PreStop, BillingClass | None] = {
+    PreStop.AHEAD: BillingClass.IDLE,  # it is woken, as for a request
+    PreStop.CALLED: BillingClass.BUSY,
+    PreStop.OVER: None,
+}
+
+
+def billing_class(
+    state: InstanceState, *, idle_enabled: bool, pre_stop: PreStop = PreStop.OVER
+) -> BillingClass | None:
+    """The class of a state; without the idle switch whatever is up is billed as busy.
+
+    pre_stop: how far the hook is of one that stops; OVER if it has none.
+    """
+    billed = PRE_STOP_BILLED[pre_stop] if state is S.STOPPING else BILLED[state]
     return BillingClass.BUSY if billed is BillingClass.IDLE and not idle_enabled else billed

@@ -365,20 +365,26 @@ class Works:
                 await asyncio.gather(task, return_exceptions=True)
         reason = ""
         if instance.ref:
-            runtime, around = self._runtime(instance), self._around
-            if grace_seconds > 0:
-                plan, is_moving = around.plan(instance), former is not None
-                wake_it = partial(self._wake, instance)
-                trouble = await hooks.pre_stop(
-                    instance, runtime, plan, around.account, wake_it, was_moving=is_moving
-                )
-                reason = f"{instance.reason}; {trouble}" if trouble else ""
+            if grace_seconds > 0 and hooks.due_pre_stop(instance) is not None:
+                reason = await self._pre_stop(instance, was_moving=former is not None)
+            runtime = self._runtime(instance)
             await runtime.stop(instance.instance_id, instance.ref, grace_seconds)
         self._cards.leave(instance)
         unwatch = self._unwatch.pop(instance.instance_id, None)
         if unwatch is not None:
             unwatch()
         self._happened(instance, Event.ENDED, reason)
+
+    async def _pre_stop(self, instance: Instance, *, was_moving: bool) -> str:
+        """Call its hook; the reason of its end if there was trouble. Billed from event to event."""
+        runtime, around = self._runtime(instance), self._around
+        wake_it = partial(self._wake, instance)
+        begun = partial(self._happened, instance, Event.PRE_STOP_BEGUN, "")
+        trouble = await hooks.pre_stop(
+            instance, runtime, around.plan(instance), around.account, wake_it, begun, was_moving=was_moving
+        )
+        self._happened(instance, Event.PRE_STOP_OVER, "")
+        return f"{instance.reason}; {trouble}" if trouble else ""
 
     # -- small things ----------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ def render_bill(account: Account, look: Look) -> list[str]:
     period = f"{account.since:%Y-%m-%d %H:%M:%S} to {account.until:%Y-%m-%d %H:%M:%S} {account.zone}"
     head = look.paint(f"Bill from {period}", "bold")
     if not account.functions:
-        return [head, "Nothing ran."]
+        return [head, "Nothing ran.", *account.notes]
     heads = ("FUNCTION", "STARTING s", "BUSY s", "IDLE s", "CALLS", "CU", account.currency)
     rows = [
         (
@@ -106,7 +106,7 @@ def render_bill(account: Account, look: Look) -> list[str]:
     ]
     what = plural(len(account.functions), "function")
     note = f"{what}; starting is billed as busy; prices: {', '.join(account.tables)}"
-    return [head, *table(heads, rows, look, "lrrrrrr"), note]
+    return [head, *table(heads, rows, look, "lrrrrrr"), note, *account.notes]
 
 
 def _seconds(ns: int) -> str:

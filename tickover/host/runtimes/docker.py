@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from tickover.host.looks import Looks
 from tickover.host.runtimes import docker_exec, procfs
 from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
 from tickover.host.runtimes.command import PORT_WORD
@@ -31,6 +32,7 @@ from tickover.host.runtimes.docker_config import (
 )
 from tickover.host.runtimes.docker_faults import EngineAway, EngineRefused
 from tickover.host.runtimes.docker_images import Images, login_of
+from tickover.host.runtimes.docker_mounts import named_volumes
 from tickover.host.runtimes.docker_watch import ContainerLog, Watch, condition_of
 from tickover.host.runtimes.process import IMAGE_SCHEME
 
@@ -66,6 +68,7 @@ class DockerRuntime:
         self._seen: dict[str, Condition] = {}  # of former hosts, as found by open
         self._watches: dict[str, Watch] = {}
         self._being_born: set[str] = set()  # instance ids
+        self._looks = Looks()
 
     @cached_property
     def _engine(self) -> Engine:
@@ -135,10 +138,13 @@ class DockerRuntime:
         name, image = container_name(plan.instance_id), image_of(plan.spec)
         words = ContainerLog(plan.log_path, afresh=True)
         facts = await self._facts()
-        body = container_body(plan, self._settings, facts)
+        body = await self._looks.of(plan.spec, lambda: container_body(plan, self._settings, facts))
         body["Image"] = await self._images.provide(
             plan.spec, facts, lambda line: words.note(f"tickover: {line}\n")
         )
+        for volume in named_volumes(body):
+            if not await self._engine.has_volume(volume):
+                raise RuntimeFailed(f"volume {volume} is not on the engine (docker volume create {volume})")
         hidden = _secrets(plan)
         self._being_born.add(plan.instance_id)
         creating = asyncio.ensure_future(self._engine.create(body, name, hidden))
@@ -181,6 +187,9 @@ class DockerRuntime:
             await self._engine.remove(ref)
             log.info("collected a container that nobody claims", container=ref[:12], instance=instance_id)
             ended.append(instance_id)
+        if not self._being_born:  # one that is being made may be about to use them
+            for volume in await self._engine.unused_volumes(OWNER_LABEL, self._settings.owner):
+                await self._engine.remove_volume(volume)
         return tuple(sorted(ended))
 
     # -- life ------------------------------------------------------------------------------------------

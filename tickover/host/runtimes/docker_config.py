@@ -16,15 +16,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 from tickover.fc.container import CustomContainerConfig
 from tickover.fc.function import Function
 from tickover.fc.gpu import CATALOGUE
-from tickover.host.nas import nas_folder
 from tickover.host.runtimes.base import LaunchPlan, RuntimeFailed
 from tickover.host.runtimes.command import PORT_WORD
+from tickover.host.runtimes.docker_mounts import mounts
 from tickover.host.runtimes.procfs import INSTANCE_VARIABLE
 
 OWNER_LABEL: Final = "io.tickover.owner"  # the data folder of the host
@@ -155,7 +154,7 @@ def _host_config(
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],
         "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
-        "Mounts": mounts(plan.spec, plan.nas),
+        "Mounts": mounts(plan.spec, plan.nas, {OWNER_LABEL: settings.owner}),
         "LogConfig": {
             "Type": "json-file",
             "Config": {"max-size": str(settings.log_max_bytes), "max-file": str(settings.log_files)},
@@ -203,20 +202,3 @@ def device_request(spec: Function, gpu_ids: Sequence[str] = ()) -> dict[str, Any
     card = CATALOGUE.get(gpu.gpu_type)
     cards = card.cards(gpu.gpu_memory_size) if card else None
     return {"Driver": "", "Count": cards or 1, "Capabilities": [["gpu"]]}
-
-
-def mounts(spec: Function, nas: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Read-only binds of the NAS folders. Raises RuntimeFailed."""
-    points = (spec.nas_config.mount_points if spec.nas_config else None) or ()
-    found: list[dict[str, Any]] = []
-    for point in points:
-        folder = nas_folder(point.server_addr, nas)
-        if isinstance(folder, str):
-            raise RuntimeFailed(folder)
-        if not folder.is_dir():
-            raise RuntimeFailed(f"the NAS folder {folder} of {point.server_addr} does not exist on this host")
-        target = point.mount_dir.rstrip("/")
-        if not target.startswith("/"):
-            raise RuntimeFailed(f"mountDir '{point.mount_dir}' is not a folder below /")
-        found.append({"Type": "bind", "Source": str(folder.resolve()), "Target": target, "ReadOnly": True})
-    return found

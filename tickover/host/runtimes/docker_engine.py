@@ -190,6 +190,37 @@ class Engine:
             )
         return found
 
+    # -- volumes ---------------------------------------------------------------------------------------
+
+    async def has_volume(self, name: str) -> bool:
+        async with self._asking(f"volume {name}") as client:
+            try:
+                await client._query_json(f"volumes/{name}")
+            except aiodocker.DockerError as error:
+                if error.status == NOT_FOUND_STATUS:
+                    return False
+                raise
+        return True
+
+    async def unused_volumes(self, label: str, value: str) -> list[str]:
+        """The names of volumes with this label that no container has."""
+        filters = {"label": [f"{label}={value}"], "dangling": ["true"]}
+        async with self._asking("a list of volumes") as client:
+            found = await client._query_json("volumes", params={"filters": json.dumps(filters)})
+        return [volume["Name"] for volume in found["Volumes"] or ()]
+
+    async def remove_volume(self, name: str) -> None:
+        """What is gone is fine."""
+        async with self._asking(f"volume {name}") as client:
+            try:
+                async with client._query(f"volumes/{name}", method="DELETE"):
+                    pass
+            except aiodocker.DockerError as error:
+                if error.status != NOT_FOUND_STATUS:
+                    raise
+
+    # -- watching --------------------------------------------------------------------------------------
+
     async def wait(self, ref: str) -> None:
         """Return when it does not run. No deadline."""
         async with self._asking(f"container {ref[:12]}", is_long=True) as client:

@@ -26,6 +26,7 @@ class Kind(Enum):
     IMAGE_ABSENT = "image absent"
     ARCHITECTURE = "architecture"
     DISK_FULL = "disk full"
+    MOUNT = "mount"
     REGISTRY_AWAY = "registry away"
     COMMAND_ABSENT = "command absent"
     COMMAND_UNUSABLE = "command unusable"
@@ -62,6 +63,13 @@ MEANINGS: Final = (
         Kind.DISK_FULL,
         r"no space left on device|disk quota exceeded",
         "there is no room for {what} on the engine's disk (what takes it: docker system df)",
+    ),
+    Meaning(
+        Kind.MOUNT,
+        r"failed to mount local volume|failed to populate volume|error resolving passed in network volume",
+        "a NAS of {what} could not be mounted (no such device: this machine's kernel has no NFS client, "
+        "sudo modprobe nfs; refused or timed out: the server is down or does not export it to this machine; "
+        "tickover doctor says more)",
     ),
     Meaning(
         Kind.ARCHITECTURE,

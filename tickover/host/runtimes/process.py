@@ -22,6 +22,7 @@ from pathlib import Path
 
 import structlog
 
+from tickover.host.looks import Looks
 from tickover.host.runtimes import launch, procfs
 from tickover.host.runtimes.base import Condition, ExitStatus, Handle, LaunchPlan, RuntimeFailed
 from tickover.host.runtimes.cgroup import Cgroup, Limits
@@ -60,6 +61,7 @@ class ProcessRuntime:
     is_forwarded = False
 
     def __init__(self, owner: str = "", cgroup: str = "") -> None:
+        self._looks = Looks()
         self._can_mount: bool | None = None
         self._mount_trouble = ""
         self._cgroups = CgroupKeeper(owner, cgroup)
@@ -101,7 +103,9 @@ class ProcessRuntime:
     async def _command(self, plan: LaunchPlan) -> Command:
         has_mounts = bool(plan.spec.nas_config and plan.spec.nas_config.mount_points)
         can_mount = await self.can_mount() if has_mounts else False
-        return build(plan, os.environ, Path(sys.executable).parent, can_mount=can_mount)
+
+        bin_dir = Path(sys.executable).parent
+        return await self._looks.of(plan.spec, lambda: build(plan, os.environ, bin_dir, can_mount=can_mount))
 
     async def _start(
         self,
