@@ -112,17 +112,32 @@ def docker_engine() -> Iterator[Engine]:
 
 
 @contextmanager
-def engine() -> Iterator[Engine]:
-    """A running engine with a base image, and a registry with a password."""
+def engine(data_mb: int = 0) -> Iterator[Engine]:
+    """A running engine with a base image, and a registry with a password.
+
+    data_mb: the size of a disk of its own for the engine's data; 0: on the disk of the tests.
+    """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="docker-engine-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if data_mb:
+            stack.enter_context(_disk(folder / "data", data_mb))
         registry = stack.enter_context(_registry(folder / "registry"))
         bridge = stack.enter_context(_bridge())
         host, pid = stack.enter_context(_dockerd(folder, bridge))
         asyncio.run(import_image(host, BASE_IMAGE))
         stack.callback(lambda: asyncio.run(_empty(host)))
         yield Engine(host, registry, folder, pid)
+
+
+@contextmanager
+def _disk(folder: Path, size_mb: int) -> Iterator[None]:
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "engine", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @contextmanager
