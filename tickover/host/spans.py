@@ -70,10 +70,8 @@ class Spans:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._is_marked = False
-        self._after = (
-            0,
-            0,
-        )  # of the intervals, by end and id: those up to here are added up, or never will be
+        # Of the intervals, by end and id: those up to here are added up, or never will be.
+        self._after = (0, 0)
 
     def add(self, connection: sqlite3.Connection, grain_ns: int, pieces: Iterable[Piece]) -> None:
         """Inside a transaction. Each piece lies within one second or quarter."""
