@@ -6,9 +6,10 @@ the pool behind it runs the new version. Never: retries by itself.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from tickover.engine.provider import DeleteRequest, UpdateRequest
+from tickover.engine.provider import CheckFailure, DeleteRequest, UpdateRequest
 from tickover.engine.values import PropertyMap, reveal
 from tickover.fc.alias import Alias
 from tickover.fc.errors import FcError
@@ -18,6 +19,9 @@ from tickover.provider.faults import is_missing
 from tickover.provider.handler import Handler
 from tickover.provider.pools import look_at_pool
 from tickover.provider.run import Poll, Run
+
+_PROCESS: Final = "process://"
+_OWN_NAS: Final = ("local:", "volume:")
 
 
 class FunctionHandler(Handler):
@@ -34,6 +38,26 @@ class FunctionHandler(Handler):
     get_operation = "get_function"
     update_operation = "update_function"
     delete_operation = "delete_function"
+
+    def only_on_host(self, known: Mapping[str, Any]) -> tuple[CheckFailure, ...]:
+        found = []
+        container = reveal(known.get("customContainerConfig"))
+        if isinstance(container, Mapping) and str(container.get("image", "")).startswith(_PROCESS):
+            message = (
+                f"{_PROCESS}… is for a host only: Function Compute runs images. Name one in its registry."
+            )
+            found.append(CheckFailure("customContainerConfig.image", message))
+        nas = reveal(known.get("nasConfig"))
+        points = (nas.get("mountPoints") if isinstance(nas, Mapping) else None) or ()
+        for number, point in enumerate(points):
+            address = str(point.get("serverAddr", "")) if isinstance(point, Mapping) else ""
+            if address.startswith(_OWN_NAS):
+                message = (
+                    f"{address} is for a host only: Function Compute mounts a NAS by its mount target, "
+                    "<mount target>:/path."
+                )
+                found.append(CheckFailure(f"nasConfig.mountPoints[{number}].serverAddr", message))
+        return tuple(found)
 
     async def change(self, run: Run, request: UpdateRequest) -> dict[str, Any]:
         await self._change_tags(run, request)
